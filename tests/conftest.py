@@ -1,0 +1,33 @@
+"""Fixtures that every test may use."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from xmesh_mesh.paths import RuntimeDir
+
+_SHARED_VECTORS = Path(__file__).resolve().parents[2] / "shared" / "vectors"
+
+# A busy machine is no reason to fail; pytest's own timeout bounds every test.
+settings.register_profile("xmesh", deadline=None)
+settings.load_profile("xmesh")
+
+
+@pytest.fixture
+def runtime_dir() -> Iterator[RuntimeDir]:
+    """A private runtime directory whose path leaves room for Unix sockets."""
+    root = Path(tempfile.mkdtemp(prefix="xm-", dir="/tmp"))
+    yield RuntimeDir(root).ensure()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shared_vectors() -> Path:
+    """The directory of conformance vectors beside the project; skips where there is none."""
+    if not _SHARED_VECTORS.is_dir():
+        pytest.skip("the conformance vectors (../shared/vectors) are not here")
+    return _SHARED_VECTORS

@@ -1,0 +1,1 @@
+"""The mesh: records, identity, admission, memory and the bus. No model, no process management."""

@@ -1,0 +1,162 @@
+"""The judge: a record, what the peer remembers and its weights in; a verdict with reasons out.
+
+Judges are exchangeable: whatever has ``judge(candidate, surroundings) -> Verdict``. Pure: no clock,
+no store. Two ship. ``reference`` is the arithmetic of deployed nodes (SVAF with the n-gram
+encoder), kept so that drifts agree with theirs. ``judge`` is the product's own: it takes
+redundancy and drift from the reference and relevance from words shared with the peer's charter,
+its memory and, for a reply, the thread that it belongs to.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xmesh_mesh import svaf
+from xmesh_mesh.encoder import KERNEL_NGRAM, ngram
+from xmesh_mesh.record import Record
+from xmesh_mesh.relevance import affinity, terms, terms_of
+
+Decision = Literal["aligned", "guarded", "redundant", "rejected"]
+
+# Deployed nodes look at so many of the newest records that carry a field.
+ANCHORS = 5
+
+# A total drift above its bar rejects. A reply in a thread that this peer is in may be this much
+# further off: one shared word in a sentence of a thousand carries a fresh one, none does not.
+FIRST_BAR = svaf.Thresholds().guarded
+THREAD_BAR = 0.69
+
+_NO_MOOD = frozenset({"", "neutral", "informational"})
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A verified record that asks to be let in. ``age_s`` is never negative."""
+
+    record: Record
+    age_s: float
+    directed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the peer holds against it.
+
+    ``anchors``: newest admitted and own records, newest first. ``thread``: the records of the
+    thread that one of the candidate's parents belongs to, empty for a first message.
+    """
+
+    charter: str
+    weights: Mapping[str, float]
+    anchors: Sequence[Record]
+    thread: Sequence[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided, and why.
+
+    ``drift`` is what was held against ``bar``; ``reference`` the deployed arithmetic's opinion,
+    with its per-field verdicts. ``admitted`` records serve as context and anchors, and wake.
+    """
+
+    decision: Decision
+    admitted: bool
+    drift: float
+    bar: float
+    affinity: float
+    per_field: Mapping[str, float]
+    reference: svaf.Drift
+    reasons: tuple[str, ...]
+    mood: str
+    kernel: str = field(default=KERNEL_NGRAM)
+
+
+def reference(candidate: Candidate, surroundings: Surroundings) -> svaf.Drift:
+    """Judge as a deployed node would: its encoder, its anchors, its thresholds."""
+    return svaf.evaluate(
+        _vectors(candidate.record),
+        [_vectors(anchor) for anchor in surroundings.anchors],
+        surroundings.weights,
+        candidate.age_s,
+    )
+
+
+def judge(candidate: Candidate, surroundings: Surroundings) -> Verdict:
+    """Judge for this product; see the module's docstring for how."""
+    drift = reference(candidate, surroundings)
+    spoken = candidate.record.spoken()
+    in_thread = bool(surroundings.thread)
+    interest = _interest(surroundings)
+    measure, per_field, shared = affinity(spoken, interest, surroundings.weights)
+    bar = THREAD_BAR if in_thread else FIRST_BAR
+    total = _total_drift(measure, candidate.age_s)
+    decision, reason = _decide(candidate, drift, total, bar, knows_nothing=not interest)
+    admitted = candidate.directed or decision in {"aligned", "guarded"}
+    return Verdict(
+        decision=decision,
+        admitted=admitted,
+        drift=total,
+        bar=bar,
+        affinity=measure,
+        per_field=per_field,
+        reference=drift,
+        reasons=(*_where_from(candidate, in_thread), reason, *_about(shared)),
+        mood="" if admitted else _mood(spoken),
+    )
+
+
+def _interest(surroundings: Surroundings) -> frozenset[str]:
+    held = [*surroundings.anchors[:ANCHORS], *surroundings.thread]
+    return terms(surroundings.charter) | terms_of(
+        text for record in held for name, text in record.spoken().items() if name != "mood"
+    )
+
+
+def _total_drift(measure: float, age_s: float) -> float:
+    """Blend foreignness with age in the reference's proportions."""
+    rule = svaf.Thresholds()
+    return (1 - rule.temporal_lambda) * (1 - measure) + rule.temporal_lambda * svaf.temporal_drift(
+        age_s, rule.freshness_s
+    )
+
+
+def _decide(
+    candidate: Candidate, drift: svaf.Drift, total: float, bar: float, *, knows_nothing: bool
+) -> tuple[Decision, str]:
+    if not candidate.record.spoken():
+        return "rejected", "it says nothing"
+    if drift.decision == "redundant":
+        return "redundant", f"known already (nearest drift {drift.max_nearest:.2f})"
+    if knows_nothing:
+        return drift.decision, "no charter and no memory to judge by, so everything is new"
+    if total > bar:
+        return "rejected", f"foreign: drift {total:.2f} is over the bar of {bar:.2f}"
+    kind: Decision = "aligned" if total <= svaf.Thresholds().stable else "guarded"
+    return kind, f"it matters: drift {total:.2f} is within the bar of {bar:.2f}"
+
+
+def _where_from(candidate: Candidate, in_thread: bool) -> tuple[str, ...]:
+    reasons = []
+    if candidate.directed:
+        reasons.append("addressed to this peer")
+    if in_thread:
+        reasons.append("it continues a thread that this peer knows")
+    return tuple(reasons)
+
+
+def _about(shared: frozenset[str]) -> tuple[str, ...]:
+    if not shared:
+        return ("no word in common with what this peer cares for",)
+    return ("in common: " + ", ".join(sorted(shared)[:8]),)
+
+
+def _mood(spoken: Mapping[str, str]) -> str:
+    text = spoken.get("mood", "").strip()
+    return "" if text.casefold() in _NO_MOOD else text
+
+
+def _vectors(record: Record) -> dict[str, svaf.Vector]:
+    return {
+        name: ngram(category.text) for name, category in record.categories.items() if category.text
+    }

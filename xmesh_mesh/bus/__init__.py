@@ -1,0 +1,1 @@
+"""The host-local bus: a broker with a durable journal, and its client."""

@@ -1,0 +1,68 @@
+"""What a client has received and not yet used, and how far it has come in the journal."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from xmesh_mesh.bus import frames
+from xmesh_mesh.introduction import Introduction
+
+__all__ = ["Delivery", "Inbox"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record with the place it has in the journal ``epoch``; not yet verified."""
+
+    epoch: str
+    seq: int
+    author: str
+    assertion: str
+    record: bytes
+    accepted_ms: int
+
+
+class Inbox:
+    """Deliveries in the journal's order, each once for as long as the client lives.
+
+    Its size is bounded by the window: the bus sends no more until something is acknowledged.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: deque[Delivery | Introduction] = deque()
+        self.epoch = ""
+        self.newest = 0
+        self.acknowledged = 0
+        self._in_use = ""
+
+    def begin(self, welcome: frames.Welcome) -> None:
+        """A session begins. A journal that ends before our newest seq is not the one we knew."""
+        if welcome.epoch != self.epoch or welcome.head < self.newest:
+            self.epoch = welcome.epoch
+            self.newest = self.acknowledged = welcome.cursor
+
+    def put(self, frame: frames.Deliver) -> bool:
+        """Keep what is new; False for what was received in an earlier session."""
+        if frame.seq <= self.newest:
+            return False
+        self.newest = frame.seq
+        where = (self.epoch, frame.seq, frame.author)
+        delivery = Delivery(*where, frame.assertion, frame.record, frame.accepted_ms)
+        self.waiting.append(delivery)
+        return True
+
+    def take(self) -> Delivery | Introduction:
+        item = self.waiting.popleft()
+        if isinstance(item, Delivery):
+            self._in_use = item.epoch
+        return item
+
+    def acknowledge(self, seq: int) -> bool:
+        """Note what the caller is done with; False where the bus need not be told.
+
+        A seq is one of the epoch that the caller took its last delivery from; when the journal was
+        replaced meanwhile, the new one knows nothing of it.
+        """
+        if self._in_use != self.epoch or seq <= self.acknowledged:
+            return False
+        self.acknowledged = min(seq, self.newest)
+        return True

@@ -1,0 +1,41 @@
+"""What every process that the supervisor starts does first: notice its parent's death.
+
+The parent hands over two things in the environment: its own pid in ``XMESH_PARENT`` and the
+number of an inherited pipe in ``XMESH_READY_FD``. Both are absent when a person starts the
+program by hand, and then both functions do nothing.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+PARENT = "XMESH_PARENT"
+READY_FD = "XMESH_READY_FD"
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies, and end if it is dead already.
+
+    On systems without the signal (macOS) the supervisor's guard process does this alone.
+    """
+    expected = os.environ.pop(PARENT, "")
+    if not expected:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != int(expected):
+        os._exit(1)
+
+
+def announce_ready() -> None:
+    """Tell the supervisor, once, that this process does its work now."""
+    fd = os.environ.pop(READY_FD, "")
+    if fd:
+        try:
+            os.write(int(fd), b"ready\n")
+            os.close(int(fd))
+        except OSError:
+            pass  # the supervisor is gone; the parent-death signal says the rest

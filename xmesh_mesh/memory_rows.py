@@ -1,0 +1,159 @@
+"""What a node's memory is made of: the tables of its file, and the types of what is read back."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from xmesh_mesh.errors import RecordError, StoreError
+from xmesh_mesh.record import Record, decode
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE records(
+  n INTEGER PRIMARY KEY, assertion TEXT NOT NULL UNIQUE, key TEXT NOT NULL, author TEXT NOT NULL,
+  created_by TEXT NOT NULL, created_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+  seq INTEGER NOT NULL, own INTEGER NOT NULL, directed INTEGER NOT NULL, admitted INTEGER NOT NULL,
+  thread TEXT NOT NULL, verdict TEXT NOT NULL, drift REAL, reasons TEXT NOT NULL,
+  fields TEXT NOT NULL, mood TEXT NOT NULL, wire BLOB);
+CREATE INDEX records_key ON records(key);
+CREATE INDEX records_thread ON records(thread, n);
+CREATE INDEX records_admitted ON records(n) WHERE admitted;
+CREATE INDEX records_own ON records(n) WHERE own;
+CREATE TABLE parents(child TEXT NOT NULL, parent TEXT NOT NULL, PRIMARY KEY(child, parent))
+  WITHOUT ROWID;
+CREATE INDEX parents_parent ON parents(parent);
+CREATE VIRTUAL TABLE words USING fts5(body);
+CREATE TABLE wakes(
+  assertion TEXT PRIMARY KEY, n INTEGER NOT NULL, thread TEXT NOT NULL, directed INTEGER NOT NULL,
+  state TEXT NOT NULL, outcome TEXT, detail TEXT NOT NULL DEFAULT '', emitted TEXT,
+  queued_ms INTEGER NOT NULL, done_ms INTEGER);
+CREATE INDEX wakes_open ON wakes(n) WHERE state IN ('queued', 'running');
+CREATE INDEX wakes_thread ON wakes(thread);
+CREATE TABLE answers(
+  call TEXT PRIMARY KEY, wake TEXT NOT NULL, cost_nano INTEGER NOT NULL, settled INTEGER NOT NULL,
+  answer TEXT NOT NULL, at_ms INTEGER NOT NULL);
+CREATE INDEX answers_unsettled ON answers(call) WHERE NOT settled;
+CREATE TABLE outbox(
+  assertion TEXT PRIMARY KEY, n INTEGER NOT NULL, recipient TEXT, wire BLOB NOT NULL);
+CREATE VIEW prunable AS SELECT n FROM records WHERE wire IS NOT NULL AND assertion NOT IN
+  (SELECT assertion FROM wakes WHERE state IN ('queued', 'running'));
+CREATE TABLE held(
+  assertion TEXT PRIMARY KEY, wake TEXT NOT NULL, hits TEXT NOT NULL, wire BLOB NOT NULL,
+  at_ms INTEGER NOT NULL);
+"""
+
+SELECT_REMEMBERED = """
+SELECT r.n, r.assertion, r.key, r.author, r.created_by, r.created_ms, r.received_ms, r.seq, r.own,
+  r.directed, r.admitted, r.thread, r.verdict, r.drift, r.reasons, r.fields, r.mood, r.wire,
+  w.state, w.outcome, w.detail, w.emitted
+FROM records r LEFT JOIN wakes w USING (assertion)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the membrane found about one record, ready to be stored."""
+
+    author: str
+    own: bool
+    directed: bool
+    admitted: bool
+    verdict: str
+    drift: float | None
+    reasons: tuple[str, ...]
+    fields: str
+    mood: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """One stored record with its verdict and what came of it.
+
+    ``record`` is None where retention has taken the words. ``wake`` is the state of the wake it
+    caused (queued, running, done, dropped) or None; ``outcome`` is what a finished one led to,
+    ``emitted`` the assertion of the record that it led to.
+    """
+
+    n: int
+    assertion: str
+    key: str
+    author: str
+    created_by: str
+    created_ms: int
+    received_ms: int
+    seq: int
+    own: bool
+    directed: bool
+    admitted: bool
+    thread: str
+    verdict: str
+    drift: float | None
+    reasons: tuple[str, ...]
+    fields: str
+    mood: str
+    record: Record | None
+    wake: str | None
+    outcome: str | None
+    detail: str | None
+    emitted: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A record that waits to be acted on. ``assertion`` names the record and the wake."""
+
+    assertion: str
+    thread: str
+    directed: bool
+    state: str
+    queued_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's answer as it is stored, so that a crash never pays for it twice."""
+
+    call: str
+    cost_nano: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A signed record on its way to the bus."""
+
+    assertion: str
+    recipient: str | None
+    wire: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A signed record that a gate keeps back for a person."""
+
+    assertion: str
+    wake: str
+    hits: str
+    record: Record
+    at_ms: int
+
+
+def remembered(row: tuple[Any, ...]) -> Remembered:
+    (n, assertion, key, author, created_by, created_ms, received_ms, seq, own, directed, admitted,
+     thread, verdict, drift, reasons, fields, mood, wire, state, outcome, detail, emitted) = row  # fmt: skip
+    return Remembered(
+        n=n, assertion=assertion, key=key, author=author, created_by=created_by,
+        created_ms=created_ms, received_ms=received_ms, seq=seq, own=bool(own),
+        directed=bool(directed), admitted=bool(admitted), thread=thread, verdict=verdict,
+        drift=drift, reasons=tuple(json.loads(reasons)), fields=fields, mood=mood,
+        record=_words(wire), wake=state, outcome=outcome, detail=detail, emitted=emitted,
+    )  # fmt: skip
+
+
+def _words(wire: bytes | None) -> Record | None:
+    try:
+        return decode(wire) if wire is not None else None
+    except RecordError as error:
+        raise StoreError(f"a stored record is damaged: {error}") from error

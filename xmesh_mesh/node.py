@@ -1,0 +1,155 @@
+"""The membrane of a node: verify, then dedupe, then admit, then remember; and the way out.
+
+Everything from outside passes ``receive`` and nothing is believed before its signature has been
+checked with the author's pinned key. Time comes as an argument; the stores are the only I/O.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from xmesh_mesh import admission
+from xmesh_mesh.admission import Candidate, Surroundings, Verdict
+from xmesh_mesh.errors import RecordError
+from xmesh_mesh.identity import Identity
+from xmesh_mesh.introduction import Introduction, check_introduction
+from xmesh_mesh.memory import Judged, Memory, Wake
+from xmesh_mesh.pins import PinResult, Pins
+from xmesh_mesh.record import Record, compose, decode
+from xmesh_mesh.signing import assertion_id, sign, verify
+
+# Enough of a thread to see what it is about; its length must not slow admission down.
+THREAD_VIEW = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of one delivery. ``refused`` is a short code, empty where nothing was wrong."""
+
+    assertion: str
+    record: Record | None
+    verdict: Verdict | None
+    wake: Wake | None
+    refused: str = ""
+
+
+@dataclass
+class Node:
+    """One agent's place on the mesh. ``judge`` may be replaced by any function of its shape."""
+
+    identity: Identity
+    group: str
+    memory: Memory
+    pins: Pins
+    charter: str
+    weights: Mapping[str, float]
+    judge: Callable[[Candidate, Surroundings], Verdict] = field(default=admission.judge)
+
+    def meet(self, introduction: Introduction) -> PinResult:
+        """Pin a member by its signed introduction; raise RecordError where that doesn't hold."""
+        key = check_introduction(introduction)
+        if introduction.group != self.group:
+            raise RecordError(
+                "wrong-group", f"{introduction.name} is of group {introduction.group}"
+            )
+        return self.pins.pin(introduction.node_id, key, introduction.name)
+
+    def receive(
+        self, author: str, data: bytes, *, seq: int, now_ms: int, may_wake: bool = True
+    ) -> Received:
+        """Take in one delivery; store it with its verdict. Inside ``memory.transaction``.
+
+        ``author`` is the node id that the bus names; it counts only as far as the signature
+        proves it. ``may_wake`` is False for what is old news to this node.
+        """
+        try:
+            record = self._checked(author, data)
+        except RecordError as error:
+            return Received("", None, None, None, error.code)
+        assertion = assertion_id(record)
+        if self.memory.knows(assertion):
+            return Received(assertion, record, None, None, "duplicate")
+        verdict = self._judged(record, now_ms)
+        judged = Judged(
+            author=author,
+            own=author == self.identity.node_id,
+            directed=record.to == self.identity.node_id,
+            admitted=verdict.admitted,
+            verdict=verdict.decision,
+            drift=verdict.drift,
+            reasons=verdict.reasons,
+            fields=_fields_json(verdict),
+            mood=verdict.mood,
+        )
+        wakes = verdict.admitted and may_wake and not judged.own
+        wake = self.memory.remember(record, assertion, judged, seq=seq, now_ms=now_ms, wakes=wakes)
+        return Received(assertion, record, verdict, wake)
+
+    def _checked(self, author: str, data: bytes) -> Record:
+        key = self.pins.key(author)
+        if key is None:
+            raise RecordError("unknown-author", f"nobody has introduced {author}")
+        record = decode(data)
+        verify(record, key)
+        if record.created_by != self.pins.name(author):
+            raise RecordError("wrong-author", f"{author} signs as {record.created_by}")
+        if record.group != self.group:
+            raise RecordError("wrong-audience", f"the record is for group {record.group}")
+        if record.to is not None and record.to != self.identity.node_id:
+            raise RecordError("wrong-recipient", f"the record is for {record.to}")
+        return record
+
+    def _judged(self, record: Record, now_ms: int) -> Verdict:
+        candidate = Candidate(
+            record=record,
+            age_s=max(0, now_ms - record.created_ms) / 1000,
+            directed=record.to == self.identity.node_id,
+        )
+        return self.judge(candidate, self._surroundings(record))
+
+    def _surroundings(self, record: Record) -> Surroundings:
+        newest = self.memory.newest(admission.ANCHORS)
+        known = self.memory.by_keys(record.all_parents())
+        thread = self.memory.in_thread(known[0].thread, newest=THREAD_VIEW) if known else []
+        return Surroundings(
+            charter=self.charter,
+            weights=self.weights,
+            anchors=[entry.record for entry in newest if entry.record],
+            thread=[entry.record for entry in thread if entry.record],
+        )
+
+    def compose(
+        self,
+        texts: Mapping[str, str],
+        *,
+        now_ms: int,
+        parents: tuple[str, ...] = (),
+        to: str | None = None,
+    ) -> tuple[Record, str]:
+        """Build and sign an own record; return it with its assertion id. Nothing is stored yet."""
+        record = compose(
+            texts,
+            created_by=self.identity.name,
+            created_ms=now_ms,
+            group=self.group,
+            to=to,
+            parents=parents,
+            method="SVAF-v2" if parents else None,
+        )
+        signed = sign(record, self.identity.seed)
+        return signed, assertion_id(signed)
+
+
+def _fields_json(verdict: Verdict) -> str:
+    """Return the per-field verdicts as they are stored and shown by ``why``."""
+    rows = {
+        entry.field: {
+            "verdict": entry.verdict,
+            "drift": None if entry.drift is None else round(entry.drift, 4),
+            "affinity": round(verdict.per_field.get(entry.field, 0.0), 4),
+            "weight": entry.weight,
+        }
+        for entry in verdict.reference.fields
+    }
+    return msgspec.json.encode(rows).decode()

@@ -1,0 +1,1 @@
+"""One agent: its configuration, its loop, its models and its safety."""

@@ -1,0 +1,1 @@
+"""Models behind one interface: vendor SDKs, and the rehearsal that needs none."""

@@ -1,0 +1,253 @@
+"""The rehearsal: a model that is none, so that a mesh can be watched with no key and no network.
+
+It sees exactly what a vendor's model would get, the system prompt and the message, and nothing
+else: no script, no turn counter, no state between calls. It reads the records in the prompt, says
+in the manner of the role what follows from *their* words, and stays silent when nothing does. What
+it signs says that it is a rehearsal.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from xmesh_mesh.record import FIELDS
+from xmesh_mesh.relevance import terms
+from xmesh_peer.context import LINEAGE, OWN, WOKE
+from xmesh_peer.models.base import ModelAnswer, ModelRequest, Usage
+
+_CLAUSES = re.compile(r"\s*(?:[;.:]\s+|,\s*(?:and\s+)?|\s+and\s+|\n)\s*")
+_LEADING = re.compile(
+    r"^(?:please|then|also|so that|we need to|i want to|make sure that)\s+", re.IGNORECASE
+)
+_ROLE = re.compile(r"Your role: (.+?)\.$", re.MULTILINE)
+_NAME = re.compile(r"You are (\S+), an autonomous")
+_NOTHING = frozenset({"", "neutral", "none"})
+_BYTES_PER_TOKEN = 4
+
+
+@dataclass
+class _Entry:
+    author: str
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def says(self, name: str) -> str:
+        text = self.texts.get(name, "")
+        return "" if text.casefold() in _NOTHING else text
+
+    def stems(self, *names: str) -> frozenset[str]:
+        return terms(" ".join(self.says(name) for name in names or FIELDS))
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """The prompt, read back: who am I, what woke me, what it answers, what I said before."""
+
+    role: str
+    me: str
+    woke: _Entry
+    lineage: list[_Entry]
+    own: list[_Entry]
+
+    @property
+    def task(self) -> _Entry:
+        """The oldest record in sight: what all of this is about."""
+        return self.lineage[-1] if self.lineage else self.woke
+
+    @property
+    def mine(self) -> list[_Entry]:
+        """What this peer said in this conversation, as far as lineage shows it."""
+        return [entry for entry in self.lineage if entry.author == self.me]
+
+    @property
+    def spoke_of_this(self) -> bool:
+        """Whether this peer's own recent records are about this very task."""
+        about = self.task.stems("focus", "intent", "issue")
+        return any(len(about & entry.stems()) * 2 > len(about) for entry in self.own)
+
+
+class RehearsalModel:
+    """Answers from the given text in the manner of ``role``; needs nothing, costs nothing.
+
+    ``pace_s``: how long it takes over an answer, so that a person can follow.
+    """
+
+    def __init__(self, role: str, pace_s: float = 0.0) -> None:
+        self._role = role
+        self._pace_s = pace_s
+
+    async def call(self, request: ModelRequest) -> ModelAnswer:
+        await asyncio.sleep(self._pace_s)
+        scene = _read(request, self._role)
+        answer = _MANNERS.get(scene.role, _comment)(scene)
+        spoken = " ".join(answer.values()) if answer else "rehearsal: nothing to add"
+        size = len(request.system) + sum(len(m.content) for m in request.messages)
+        usage = Usage(size // _BYTES_PER_TOKEN, len(spoken) // _BYTES_PER_TOKEN)
+        if answer is None:
+            return ModelAnswer(None, spoken, usage)
+        signed: dict[str, Any] = {
+            **answer,
+            "perspective": f"{scene.role}, a rehearsal without a model",
+        }
+        return ModelAnswer(signed, "", usage)
+
+    async def close(self) -> None:
+        return None
+
+
+# Manners: what each role makes of what it reads. None is silence.
+
+
+def _draft(scene: _Scene) -> dict[str, str] | None:
+    """A writer drafts from a task, and revises when somebody finds an issue with its draft."""
+    if scene.woke.says("issue") and scene.mine:
+        issue = scene.woke.says("issue")
+        return {
+            "focus": f"revised draft: {_topic(scene.task)}",
+            "intent": f"settle what {scene.woke.author} found",
+            "commitment": f"the draft now covers this: {_brief(issue)}",
+        }
+    if scene.lineage or scene.spoke_of_this:
+        return None
+    steps = _clauses(scene.task)
+    return {
+        "focus": f"draft: {_topic(scene.task)}",
+        "intent": f"let the others check a first version of {_brief(steps[0])}",
+        "motivation": scene.task.says("motivation") or f"{scene.woke.author} asked for it",
+        "commitment": "; ".join(f"{n}. {_brief(step)}" for n, step in enumerate(steps, 1)),
+    }
+
+
+def _review(scene: _Scene) -> dict[str, str] | None:
+    """A reviewer names what a promise leaves out of the task, and accepts once it is covered."""
+    promise = scene.woke.says("commitment")
+    if not promise or not scene.lineage or scene.woke.says("issue"):
+        return None
+    raised = [entry for entry in scene.mine if entry.says("issue")]
+    if raised:
+        return {
+            "focus": f"accepted: {_topic(scene.task)}",
+            "commitment": f"reviewed and closed: {_brief(raised[0].says('issue'))}",
+        }
+    if scene.spoke_of_this:
+        return None
+    return {
+        "focus": f"review: {_topic(scene.task)}",
+        "issue": _gap(scene.task, scene.woke),
+        "intent": f"have {scene.woke.author} answer this before the work goes on",
+        "commitment": f"I look again once {scene.woke.author} has answered",
+    }
+
+
+def _test(scene: _Scene) -> dict[str, str] | None:
+    """A test writer turns each promise into a check, once for a draft and once for its revision."""
+    promise = scene.woke.says("commitment")
+    if not promise or not scene.lineage or scene.woke.says("issue"):
+        return None
+    said = terms(" ".join(entry.says("commitment") for entry in scene.own))
+    fresh = [clause for clause in _split(promise) if not terms(clause) <= said]
+    answered = any(entry.says("issue") for entry in scene.lineage)
+    if (
+        not fresh
+        or (scene.spoke_of_this and not answered)
+        or scene.woke.says("focus").startswith("accepted")
+    ):
+        return None
+    return {
+        "focus": f"tests: {_topic(scene.task)}",
+        "intent": f"prove what {scene.woke.author} promises",
+        "commitment": "; ".join(
+            f"check that {_brief(_bare(clause))} holds" for clause in fresh[:4]
+        ),
+    }
+
+
+def _comment(scene: _Scene) -> dict[str, str] | None:
+    """Any other role says once, on a first message, what it will look after."""
+    if scene.lineage or scene.spoke_of_this:
+        return None
+    return {
+        "focus": f"{scene.role} on {_topic(scene.task)}",
+        "commitment": f"{scene.role} looks after: {_brief(_clauses(scene.task)[-1])}",
+    }
+
+
+_MANNERS = {
+    "writer": _draft,
+    "spec": _draft,
+    "generator": _draft,
+    "reviewer": _review,
+    "auditor": _review,
+    "test-writer": _test,
+}
+
+
+# What the words of a record give away
+
+
+def _topic(entry: _Entry) -> str:
+    return _brief(entry.says("focus") or entry.says("issue") or entry.says("intent") or "this")
+
+
+def _clauses(entry: _Entry) -> list[str]:
+    text = "; ".join(filter(None, (entry.says(name) for name in ("focus", "issue", "intent"))))
+    return _split(text) or ["this"]
+
+
+def _split(text: str) -> list[str]:
+    parts = (_LEADING.sub("", _bare(part)) for part in _CLAUSES.split(text))
+    return list(dict.fromkeys(part for part in parts if len(part) > 2))[:5]
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"^\d+\.\s*", "", text).strip(" .;:,")
+
+
+def _gap(task: _Entry, promise: _Entry) -> str:
+    """Return an objection: a clause of the task that the promise barely mentions, else its edge."""
+    covered = promise.stems("commitment")
+    clauses = _clauses(task)
+    weakest = min(
+        clauses, key=lambda clause: len(terms(clause) & covered) / (len(terms(clause)) or 1)
+    )
+    if not terms(weakest) <= covered:
+        return f"the draft says nothing about {_brief(weakest)}"
+    return f"nothing is said about what happens when {_brief(weakest)} fails or is done twice"
+
+
+def _brief(text: str, size: int = 110) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= size else flat[:size].rsplit(" ", 1)[0] + " …"
+
+
+# Reading the prompt back
+
+
+def _read(request: ModelRequest, role: str) -> _Scene:
+    sections = _sections(request.messages[-1].content)
+    name = _NAME.search(request.system)
+    told = _ROLE.search(request.system)
+    return _Scene(
+        role=told.group(1) if told else role,
+        me=name.group(1) if name else "",
+        woke=next(iter(sections.get(WOKE, [])), _Entry("somebody")),
+        lineage=sections.get(LINEAGE, []),
+        own=sections.get(OWN, []),
+    )
+
+
+def _sections(text: str) -> dict[str, list[_Entry]]:
+    sections: dict[str, list[_Entry]] = {}
+    entries: list[_Entry] = []
+    last = ""
+    for line in text.split("\n"):
+        if line.startswith("# "):
+            entries = sections.setdefault(line, [])
+        elif line.startswith("- "):
+            entries.append(_Entry(line.rsplit(" from ", 1)[-1]))
+        elif entries and line.startswith("    ") and last:
+            entries[-1].texts[last] += "\n" + line.strip()
+        elif entries and ": " in line:
+            last, _, value = line.strip().partition(": ")
+            entries[-1].texts[last] = value
+    return sections

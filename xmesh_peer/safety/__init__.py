@@ -1,0 +1,1 @@
+"""What keeps an agent within its means: budgets, cycles, gates, breaker."""

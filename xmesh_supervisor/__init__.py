@@ -1,0 +1,1 @@
+"""The fleet: what should run, what does run, and how it ends."""

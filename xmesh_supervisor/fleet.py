@@ -1,0 +1,411 @@
+"""All children of one runtime directory: guard, bus and peers, in order.
+
+The fleet belongs to one supervisor process and its main thread. It decides nothing about a single
+child (``lifecycle`` and ``restarts`` do) and speaks with nobody (``control`` does).
+"""
+
+import asyncio
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+
+from xmesh_mesh.errors import StoreError, SupervisorError
+from xmesh_mesh.paths import RuntimeDir
+from xmesh_supervisor import guard, tombstones, tree
+from xmesh_supervisor.child import Child, Limits
+from xmesh_supervisor.events import FleetEvent, Listeners
+from xmesh_supervisor.ledger import Ledger, Row
+from xmesh_supervisor.lifecycle import ALIVE, Desired, State
+from xmesh_supervisor.logfiles import last_words, rotate
+from xmesh_supervisor.processes import Launch, Spawner, child_environment
+from xmesh_supervisor.restarts import NEVER_PARKED
+from xmesh_supervisor.spec import Spec
+from xmesh_supervisor.tombstones import Tombstone
+
+__all__ = ["BUS", "COMMANDS", "Fleet", "Peer", "settled"]
+
+BUS = "bus"
+COMMANDS: Mapping[str, Sequence[str]] = {
+    guard.NAME: (sys.executable, "-m", "xmesh_supervisor.guard"),
+    BUS: (sys.executable, "-m", "xmesh_mesh.bus.broker"),
+    "peer": (sys.executable, "-m", "xmesh_peer.main"),
+}
+"""What is started for each kind of child."""
+
+_ROTATE_EVERY_S = 2.0
+_LOG_BYTES, _LOG_KEEP = 5 * 1024 * 1024, 5
+
+
+@dataclass(slots=True)
+class Peer:
+    """A peer that somebody named: what it is (``spec``), its run, and its process' shell."""
+
+    spec: Spec
+    child: Child
+    run: str
+
+
+def settled(child: Child) -> bool:
+    """Whether a start has come to its end, good or bad."""
+    return child.state not in {State.STARTING, State.STOPPING, State.BACKOFF}
+
+
+@dataclass(slots=True)
+class Fleet:
+    """``keys`` (peer → variable → value) are the models' keys: in memory, nowhere else."""
+
+    root: RuntimeDir
+    spawner: Spawner
+    ledger: Ledger
+    commands: Mapping[str, Sequence[str]] = field(default_factory=lambda: COMMANDS)
+    ready_s: float = 30.0
+    peers: dict[str, Peer] = field(default_factory=dict)
+    keys: dict[str, dict[str, str]] = field(default_factory=dict)
+    listeners: Listeners = field(default_factory=Listeners)
+    closing: bool = False
+    _lifts: dict[str, str] = field(default_factory=dict)
+    _told: dict[str, State] = field(default_factory=dict)
+    _kept: dict[str, Desired] = field(default_factory=dict)
+    _guard_pipe: tuple[int, int] = (-1, -1)
+    _infra: dict[str, Child] = field(default_factory=dict)
+
+    # What the operator asks for.
+
+    async def open(self) -> None:
+        """End what an earlier supervisor left behind, then bring up guard and bus.
+
+        Raises SupervisorError where one of the two does not come up.
+        """
+        await asyncio.to_thread(self._clear_root)
+        self._guard_pipe = os.pipe()
+        for name in (guard.NAME, BUS):
+            child = Child(name, NEVER_PARKED, Limits(self.ready_s, 5.0), self)
+            self._infra[name] = child
+            child.start()
+        for child in self._infra.values():
+            await self._require(child)
+
+    def resume(self) -> list[str]:
+        """Take over what the record says; return the names of those that should run."""
+        for row in self.ledger.rows():
+            spec = msgspec.json.decode(row.spec, type=Spec)
+            peer = self._add(spec, row.run)
+            peer.child.desired = row.desired
+            peer.child.restarts, peer.child.last_exit = row.restarts, row.last_exit
+            peer.child.reason = row.reason
+            peer.child.state = _resting(row)
+            self._told[spec.name] = peer.child.state
+        return [name for name, peer in self.peers.items() if peer.child.desired is Desired.RUN]
+
+    async def apply(
+        self,
+        specs: Sequence[Spec],
+        keys: Mapping[str, Mapping[str, str]],
+        *,
+        replace: bool,
+    ) -> dict[str, str]:
+        """Make the fleet be these peers; return what was done to each: started, restarted,
+        unchanged, killed (its tombstone holds it), stopped. Nothing is awaited but stops."""
+        named = {spec.name for spec in specs}
+        gone = [name for name in self.peers if replace and name not in named]
+        await self._dismiss(gone)
+        for name, values in keys.items():
+            self.keys[name] = dict(values)
+        done = {spec.name: self._adopt(spec) for spec in specs}
+        return {**done, **dict.fromkeys(gone, "stopped")}
+
+    def start(self, name: str) -> Child:
+        """Begin, or go on with, a run of ``name``; a tombstone on it is lifted."""
+        peer = self.peer(name)
+        stone = tombstones.read(self.root.tombstone(name))
+        if stone and stone.id == tombstones.UNREADABLE:
+            self.root.tombstone(name).unlink(missing_ok=True)
+        elif stone:
+            self._lifts[name] = stone.id
+        if peer.child.desired is Desired.STOP:
+            peer.run = _new_run()
+        peer.child.start()
+        return peer.child
+
+    def stop(self, name: str) -> Child:
+        child = self.peer(name).child
+        child.stop()
+        return child
+
+    def restart(self, name: str) -> Child:
+        """End the run of ``name`` and begin another; a tombstone is not lifted by this."""
+        peer = self.peer(name)
+        if self.tombstone(name) is None:
+            peer.run = _new_run()
+            peer.child.restart()
+        return peer.child
+
+    def bury(self, name: str) -> Child:
+        """Take note that a tombstone was written for ``name``."""
+        peer = self.peer(name)
+        if tombstones.read(self.root.tombstone(name)) is not None:
+            self._lifts.pop(name, None)
+            peer.child.bury()
+        return peer.child
+
+    def peer(self, name: str) -> Peer:
+        """Return the peer; SupervisorError names those that there are."""
+        if name not in self.peers:
+            known = ", ".join(self.peers) or "none"
+            raise SupervisorError(
+                f"there is no peer {name!r} (known: {known})",
+                fix="xmesh-sup up FILES… starts the peers of agent.toml files",
+            )
+        return self.peers[name]
+
+    async def close(self, *, end_run: bool) -> None:
+        """Stop everything in reverse order: peers, bus, guard. ``end_run``: an operator wants it,
+        so that what runs now is not resumed later, and its run is over."""
+        self.closing = True
+        for peer in reversed(self.peers.values()):
+            if not end_run:
+                self._kept[peer.spec.name] = peer.child.desired
+            peer.child.stop()
+        for peer in reversed(self.peers.values()):
+            await peer.child.until(lambda child: child.state not in ALIVE)
+        await self._stop_infra(BUS)
+        for end in self._guard_pipe:
+            if end >= 0:
+                os.close(end)
+        await self._stop_infra(guard.NAME)
+
+    def hurry(self) -> None:
+        """Somebody has asked a second time: kill what is still stopping, at once."""
+        for child in self.children():
+            child.hurry()
+
+    def infrastructure(self) -> list[Child]:
+        return list(self._infra.values())
+
+    def children(self) -> list[Child]:
+        return [*self._infra.values(), *(peer.child for peer in self.peers.values())]
+
+    def reap(self) -> None:
+        """Hand each ended process to its child; called on SIGCHLD."""
+        by_pid = {child.process.pid: child for child in self.children() if child.process}
+        for pid, code in self.spawner.reap():
+            if pid in by_pid:
+                by_pid[pid].exited(code)
+
+    async def keep_logs_small(self) -> None:
+        """Rotate logs, for ever."""
+        while True:
+            await asyncio.sleep(_ROTATE_EVERY_S)
+            await asyncio.to_thread(self._rotate_all)
+
+    def tell(self, peer: str, kind: str, text: str, level: str = "info") -> None:
+        self.listeners.tell(FleetEvent(time.time_ns() // 1_000_000, peer, kind, text, level))
+
+    # What the children ask (child.Environment).
+
+    def launch(self, name: str) -> Launch:
+        keys = {env for values in self.keys.values() for env in values}
+        keys.update(peer.spec.key_env for peer in self.peers.values() if peer.spec.key_env)
+        kind = name if name in self._infra else "peer"
+        environment = child_environment(
+            os.environ,
+            root=self.root.root,
+            name=name,
+            keys=frozenset(keys),
+            own=self._own_variables(name) if kind == "peer" else {},
+        )
+        stdin = self._guard_pipe[0] if name == guard.NAME else None
+        return Launch(self.commands[kind], environment, self.root.log(name), stdin)
+
+    def _own_variables(self, name: str) -> dict[str, str]:
+        peer = self.peers[name]
+        own = {"XMESH_PLAN": peer.spec.plan, "XMESH_RUN": peer.run}
+        if name in self._lifts:
+            own["XMESH_LIFT"] = self._lifts[name]
+        variable = peer.spec.key_env
+        value = self.keys.get(name, {}).get(variable) or os.environ.get(variable, "")
+        return {**own, variable: value} if variable and value else own
+
+    def tag(self, name: str) -> str:
+        return tree.tag(self.root.root, name)
+
+    def tombstone(self, name: str) -> Tombstone | None:
+        if name in self._infra:
+            return None
+        stone = tombstones.read(self.root.tombstone(name))
+        return None if stone is None or stone.id == self._lifts.get(name) else stone
+
+    def last_words(self, name: str) -> str:
+        return last_words(self.root.log(name))
+
+    def changed(self, child: Child) -> None:
+        peer = self.peers.get(child.name)
+        if peer is not None and child.state is State.RUNNING:
+            self._lifts.pop(child.name, None)  # the peer has removed the tombstone itself
+        if peer is not None and child.state is State.KILLED:
+            self._note_kill(child)
+        if peer is not None:
+            self._save(peer)
+        if self._told.get(child.name) is not child.state:
+            self._told[child.name] = child.state
+            level = "warning" if child.state in _ALARMING else "info"
+            self.tell(child.name, str(child.state), self.sentence(child), level)
+
+    # How it is done.
+
+    def _adopt(self, spec: Spec) -> str:
+        old = self.peers.get(spec.name)
+        if old is not None and old.spec == spec and old.child.state in ALIVE | {State.BACKOFF}:
+            old.child.desired = Desired.RUN
+            return "unchanged"
+        if self.tombstone(spec.name) is not None:
+            self._add(spec, _new_run() if old is None else old.run).child.bury()
+            return "killed"
+        if old is not None and old.child.state in ALIVE:
+            self._change(old, spec)
+            old.child.restart()
+            return "restarted"
+        self._begin(spec)
+        return "started"
+
+    def _begin(self, spec: Spec) -> None:
+        old = self.peers.get(spec.name)
+        goes_on = old is not None and old.child.desired is Desired.RUN
+        if old is None:
+            self._add(spec, _new_run())
+        else:
+            self._change(old, spec)
+            old.run = old.run if goes_on else _new_run()
+        self.peers[spec.name].child.start()
+
+    def _change(self, peer: Peer, spec: Spec) -> None:
+        peer.spec = spec
+        peer.child.policy = spec.policy
+        peer.child.limits = Limits(self.ready_s, spec.stop_timeout_s)
+
+    def _add(self, spec: Spec, run: str) -> Peer:
+        if spec.name in self.peers:
+            self._change(self.peers[spec.name], spec)
+            return self.peers[spec.name]
+        limits = Limits(self.ready_s, spec.stop_timeout_s)
+        peer = Peer(spec, Child(spec.name, spec.policy, limits, self), run)
+        self.peers[spec.name] = peer
+        return peer
+
+    async def _dismiss(self, names: Iterable[str]) -> None:
+        leaving = [self.peers[name] for name in names]
+        for peer in leaving:
+            peer.child.stop()
+        for peer in leaving:
+            await peer.child.until(lambda child: child.state not in ALIVE)
+            name = peer.spec.name
+            del self.peers[name]
+            self._told.pop(name, None)
+            self.keys.pop(name, None)
+            self._guarded(partial(self.ledger.forget, name))
+
+    async def _require(self, child: Child) -> None:
+        try:
+            async with asyncio.timeout(self.ready_s):
+                await child.until(lambda it: it.state is State.RUNNING or settled(it))
+        except TimeoutError:
+            pass
+        if child.state is not State.RUNNING:
+            raise SupervisorError(
+                f"the {child.name} did not come up: {child.reason or child.last_exit}",
+                fix=f"read {self.root.log(child.name)}",
+            )
+
+    async def _stop_infra(self, name: str) -> None:
+        child = self._infra.get(name)
+        if child is not None:
+            child.stop()
+            await child.until(lambda it: it.state not in ALIVE)
+
+    def _clear_root(self) -> None:
+        prefix = tree.root_tag(self.root.root) + ":"
+        guard.sweep(self.root.root)
+        tree.end_all(lambda tag: tag.startswith(prefix))
+
+    def _rotate_all(self) -> None:
+        for child in self.children():
+            peer = self.peers.get(child.name)
+            size, keep = _LOG_BYTES, _LOG_KEEP
+            if peer is not None:
+                size, keep = peer.spec.log_bytes, peer.spec.log_keep
+            try:
+                rotate(self.root.log(child.name), size, keep)
+            except OSError as error:
+                self.tell(child.name, "log", f"its log cannot be rotated: {error}", "warning")
+
+    def _note_kill(self, child: Child) -> None:
+        stone = tombstones.read(self.root.tombstone(child.name))
+        if stone is not None:
+            child.reason = f"by {stone.who}: {stone.why}" if stone.why else f"by {stone.who}"
+            self._guarded(lambda: self.ledger.killed(child.name, stone))
+
+    def _save(self, peer: Peer) -> None:
+        child = peer.child
+        process = child.process
+        row = Row(
+            name=peer.spec.name,
+            spec=msgspec.json.encode(peer.spec).decode(),
+            desired=self._kept.get(child.name, child.desired),
+            run=peer.run,
+            state=child.state,
+            pid=process.pid if process else 0,
+            started=process.started if process else 0.0,
+            since_ms=time.time_ns() // 1_000_000,
+            restarts=child.restarts,
+            reason=child.reason,
+            last_exit=child.last_exit,
+        )
+        self._guarded(lambda: self.ledger.save(row))
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        """A record that cannot be written is said, and ends nobody's supervision."""
+        try:
+            write()
+        except StoreError as error:
+            self.tell("supervisor", "record", str(error), "error")
+
+    def sentence(self, child: Child) -> str:
+        sentence = _SENTENCES[child.state]
+        peer = self.peers.get(child.name)
+        return sentence.format(
+            seconds=f"{child.ready_in_s:.2f} s",
+            pid=child.process.pid if child.process else 0,
+            model=f"  {peer.spec.model_text}" if peer else "",
+            reason=f": {child.reason}" if child.reason else "",
+            name=child.name,
+        )
+
+
+_ALARMING = frozenset({State.BACKOFF, State.PARKED, State.FINAL, State.KILLED})
+
+_SENTENCES = {
+    State.STOPPED: "stopped{reason}",
+    State.STARTING: "starts, pid {pid}",
+    State.RUNNING: "ready in {seconds}  pid {pid}{model}",
+    State.STOPPING: "stops",
+    State.BACKOFF: "failed and is started again soon{reason}",
+    State.PARKED: "parked{reason}; xmesh-sup start {name} tries again",
+    State.FINAL: "ended for good{reason}; xmesh-sup restart {name} begins a new run",
+    State.KILLED: "killed{reason}; xmesh-sup start {name} lifts it",
+}
+
+
+def _new_run() -> str:
+    return secrets.token_hex(8)
+
+
+def _resting(row: Row) -> State:
+    """Return the state of a peer without a process, as a dead supervisor has left it."""
+    kept = {State.PARKED, State.FINAL, State.KILLED}
+    return row.state if row.state in kept else State.STOPPED
