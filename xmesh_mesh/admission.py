@@ -8,11 +8,11 @@ its memory and, for a reply, the thread that it belongs to.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from xmesh_mesh import svaf
-from xmesh_mesh.encoder import KERNEL_NGRAM, ngram
+from xmesh_mesh.encoder import ngram
 from xmesh_mesh.record import Record
 from xmesh_mesh.relevance import affinity, terms, terms_of
 
@@ -21,12 +21,13 @@ Decision = Literal["aligned", "guarded", "redundant", "rejected"]
 # Deployed nodes look at so many of the newest records that carry a field.
 ANCHORS = 5
 
-# A total drift above its bar rejects. A reply in a thread that this peer is in may be this much
-# further off: one shared word in a sentence of a thousand carries a fresh one, none does not.
-FIRST_BAR = svaf.Thresholds().guarded
+# A total drift above its bar rejects. For a fresh first message the bar asks for one shared word
+# in a sentence of 25, since a missed task costs more than a call in vain. A reply in a thread that
+# this peer is in may be further off: one shared word in a thousand carries it, none does not.
+FIRST_BAR = 0.56
 THREAD_BAR = 0.69
 
-_NO_MOOD = frozenset({"", "neutral", "informational"})
+_NO_MOOD = "informational"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,6 @@ class Verdict:
     reference: svaf.Drift
     reasons: tuple[str, ...]
     mood: str
-    kernel: str = field(default=KERNEL_NGRAM)
 
 
 def reference(candidate: Candidate, surroundings: Surroundings) -> svaf.Drift:
@@ -90,8 +90,16 @@ def judge(candidate: Candidate, surroundings: Surroundings) -> Verdict:
     interest = _interest(surroundings)
     measure, per_field, shared = affinity(spoken, interest, surroundings.weights)
     bar = THREAD_BAR if in_thread else FIRST_BAR
-    total = _total_drift(measure, candidate.age_s)
-    decision, reason = _decide(candidate, drift, total, bar, knows_nothing=not interest)
+    # Where there is nothing to be foreign to, age alone counts, as in the reference's cold start.
+    total = _total_drift(measure if interest else 1.0, candidate.age_s)
+    if not spoken:
+        decision, reason = _SAYS_NOTHING
+    elif _repeats(spoken, drift, surroundings.anchors):
+        decision, reason = "redundant", f"known already (nearest drift {drift.max_nearest:.2f})"
+    elif not interest:
+        decision, reason = _band(total), "no charter and no memory to judge by, so all is new"
+    else:
+        decision, reason = _weighed(total, bar)
     admitted = candidate.directed or decision in {"aligned", "guarded"}
     return Verdict(
         decision=decision,
@@ -107,7 +115,7 @@ def judge(candidate: Candidate, surroundings: Surroundings) -> Verdict:
 
 
 def _interest(surroundings: Surroundings) -> frozenset[str]:
-    held = [*surroundings.anchors[:ANCHORS], *surroundings.thread]
+    held = [*surroundings.anchors, *surroundings.thread]
     return terms(surroundings.charter) | terms_of(
         text for record in held for name, text in record.spoken().items() if name != "mood"
     )
@@ -121,19 +129,37 @@ def _total_drift(measure: float, age_s: float) -> float:
     )
 
 
-def _decide(
-    candidate: Candidate, drift: svaf.Drift, total: float, bar: float, *, knows_nothing: bool
-) -> tuple[Decision, str]:
-    if not candidate.record.spoken():
-        return "rejected", "it says nothing"
-    if drift.decision == "redundant":
-        return "redundant", f"known already (nearest drift {drift.max_nearest:.2f})"
-    if knows_nothing:
-        return drift.decision, "no charter and no memory to judge by, so everything is new"
+def _repeats(spoken: Mapping[str, str], drift: svaf.Drift, anchors: Sequence[Record]) -> bool:
+    """Tell whether the reference finds it redundant, on the strength of all that it says.
+
+    The reference passes over a field that resembles no anchor's at all, and its encoder reads a-z
+    and digits only; what it did not look at is known only where the words are.
+    """
+    return drift.decision == "redundant" and all(
+        _known_words(entry.field, spoken[entry.field], anchors)
+        if entry.nearest is None or _beyond_kernel(spoken[entry.field])
+        else True
+        for entry in drift.fields
+        if entry.field in spoken
+    )
+
+
+def _beyond_kernel(text: str) -> bool:
+    return any(char.isalnum() and not char.isascii() for char in text)
+
+
+def _known_words(name: str, text: str, anchors: Sequence[Record]) -> bool:
+    return any(terms(text) <= terms(anchor.text(name)) for anchor in anchors)
+
+
+def _weighed(total: float, bar: float) -> tuple[Decision, str]:
     if total > bar:
         return "rejected", f"foreign: drift {total:.2f} is over the bar of {bar:.2f}"
-    kind: Decision = "aligned" if total <= svaf.Thresholds().stable else "guarded"
-    return kind, f"it matters: drift {total:.2f} is within the bar of {bar:.2f}"
+    return _band(total), f"it matters: drift {total:.2f} is within the bar of {bar:.2f}"
+
+
+def _band(total: float) -> Decision:
+    return "aligned" if total <= svaf.Thresholds().stable else "guarded"
 
 
 def _where_from(candidate: Candidate, in_thread: bool) -> tuple[str, ...]:
@@ -153,7 +179,7 @@ def _about(shared: frozenset[str]) -> tuple[str, ...]:
 
 def _mood(spoken: Mapping[str, str]) -> str:
     text = spoken.get("mood", "").strip()
-    return "" if text.casefold() in _NO_MOOD else text
+    return "" if text.casefold() == _NO_MOOD else text
 
 
 def _vectors(record: Record) -> dict[str, svaf.Vector]:

@@ -7,7 +7,7 @@ their place in lineage, and never their identity, so that nothing is taken in tw
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,8 +42,6 @@ class Memory(SqliteFile):
     Every method raises StoreError where the file cannot be read or written.
     """
 
-    _since_prune = 0
-
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open for writing, creating the file where there is none."""
@@ -64,7 +62,7 @@ class Memory(SqliteFile):
 
     def position(self) -> tuple[str, int] | None:
         """Return (bus epoch, sequence) up to which everything is stored, or None."""
-        value = self._meta("position")
+        value = self.meta("position")
         if value is None:
             return None
         epoch, seq = json.loads(value)
@@ -72,17 +70,25 @@ class Memory(SqliteFile):
 
     def advance(self, epoch: str, seq: int) -> None:
         """Note that everything up to ``seq`` of this bus epoch has been dealt with."""
-        self._set_meta("position", json.dumps([epoch, seq]))
+        self.set_meta("position", json.dumps([epoch, seq]))
 
     def remember(
-        self, record: Record, assertion: str, judged: Judged, *, seq: int, now_ms: int, wakes: bool
+        self,
+        record: Record,
+        assertion: str,
+        judged: Judged,
+        *,
+        wire: bytes,
+        seq: int,
+        now_ms: int,
+        wakes: bool,
     ) -> Wake | None:
         """Store one verified record with its verdict; return the wake that it causes, if any.
 
-        To be called inside ``transaction`` together with ``advance``.
+        ``wire`` is the record as it came. Inside ``transaction``, together with ``advance``.
         """
         thread = self._thread_for(record)
-        n = self._insert_record(record, assertion, judged, thread, seq, now_ms)
+        n = self._insert_record(record, assertion, judged, thread, wire, seq, now_ms)
         if not wakes:
             return None
         self._db.execute(
@@ -91,10 +97,14 @@ class Memory(SqliteFile):
             (assertion, n, thread, judged.directed, now_ms),
         )
         self._drop_overflow(now_ms)
-        return Wake(assertion, thread, judged.directed, "queued", now_ms)
+        state = self._one("SELECT state FROM wakes WHERE assertion = ?", assertion)[0]
+        return Wake(assertion, thread, judged.directed, state, now_ms)
 
     def _drop_overflow(self, now_ms: int) -> None:
-        """Past the bound, the oldest undirected wake gives way; its record stays remembered."""
+        """Past the bound one wake gives way; its record stays remembered.
+
+        The oldest undirected one; the oldest of all where every one is directed.
+        """
         queued = self._one("SELECT count(*) FROM wakes WHERE state = 'queued'")[0]
         if queued > MAX_QUEUED_WAKES:
             self._db.execute(
@@ -106,7 +116,14 @@ class Memory(SqliteFile):
             )
 
     def _insert_record(
-        self, record: Record, assertion: str, judged: Judged, thread: str, seq: int, now_ms: int
+        self,
+        record: Record,
+        assertion: str,
+        judged: Judged,
+        thread: str,
+        wire: bytes,
+        seq: int,
+        now_ms: int,
     ) -> int:
         row = self._db.execute(
             "INSERT INTO records(assertion, key, author, created_by, created_ms, received_ms, seq,"
@@ -115,8 +132,7 @@ class Memory(SqliteFile):
             (
                 assertion, record.key, judged.author, record.created_by, record.created_ms, now_ms,
                 seq, judged.own, judged.directed, judged.admitted, thread, judged.verdict,
-                judged.drift, json.dumps(judged.reasons), judged.fields, judged.mood,
-                encode(record),
+                judged.drift, json.dumps(judged.reasons), judged.fields, judged.mood, wire,
             ),
         ).fetchone()  # fmt: skip
         n = int(row[0])
@@ -126,8 +142,7 @@ class Memory(SqliteFile):
         )
         body = "\n".join(record.spoken().values())
         self._db.execute("INSERT INTO words(rowid, body) VALUES (?, ?)", (n, body))
-        self._since_prune += 1
-        if self._since_prune >= _PRUNE_EVERY:
+        if n % _PRUNE_EVERY == 0:
             self.prune()
         return n
 
@@ -160,14 +175,16 @@ class Memory(SqliteFile):
         *,
         now_ms: int,
         answer: Answer | None = None,
-        state: str = "done",
         emitted: str | None = None,
     ) -> None:
-        """End a wake with its outcome, and store the model's answer where there was one."""
+        """End a wake with its outcome, and store the model's answer where there was one.
+
+        With an answer, inside ``transaction``.
+        """
         self._run(
-            "UPDATE wakes SET state = ?, outcome = ?, detail = ?, emitted = ?, done_ms = ?"
+            "UPDATE wakes SET state = 'done', outcome = ?, detail = ?, emitted = ?, done_ms = ?"
             " WHERE assertion = ?",
-            state, outcome, detail, emitted, now_ms, assertion,
+            outcome, detail, emitted, now_ms, assertion,
         )  # fmt: skip
         if answer is not None:
             self._run(
@@ -222,11 +239,12 @@ class Memory(SqliteFile):
     ) -> None:
         """Store an own record and put it into the outbox; inside ``transaction``."""
         judged = Judged(author, True, False, True, "own", None, (), "{}", "")
-        n = self._insert_record(record, assertion, judged, self._thread_for(record), 0, now_ms)
+        thread, wire = self._thread_for(record), encode(record)
+        n = self._insert_record(record, assertion, judged, thread, wire, 0, now_ms)
         if send:
             self._db.execute(
                 "INSERT INTO outbox(assertion, n, recipient, wire) VALUES (?, ?, ?, ?)",
-                (assertion, n, record.to, encode(record)),
+                (assertion, n, record.to, wire),
             )
 
     def outbox(self) -> list[Outgoing]:
@@ -247,7 +265,8 @@ class Memory(SqliteFile):
     def hold(self, record: Record, assertion: str, wake: str, hits: str, now_ms: int) -> None:
         """Keep a record back for a person; inside ``transaction``."""
         self._db.execute(
-            "INSERT OR REPLACE INTO held(assertion, wake, hits, wire, at_ms) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO held(assertion, wake, hits, wire, at_ms)"
+            " VALUES (?, ?, ?, ?, ?)",
             (assertion, wake, hits, encode(record), now_ms),
         )
 
@@ -263,11 +282,11 @@ class Memory(SqliteFile):
         if len(ref) < 8 or not all(c in "0123456789abcdef" for c in ref):
             return None
         found = self._remembered(
-            "WHERE r.key BETWEEN ? AND ? OR r.assertion BETWEEN ? AND ? ORDER BY r.n LIMIT 2",
+            "WHERE r.n IN (SELECT min(n) FROM records"
+            " WHERE key BETWEEN ? AND ? OR assertion BETWEEN ? AND ? GROUP BY key LIMIT 2)",
             f"cmb-{ref}", f"cmb-{ref}g", ref, f"{ref}g",
         )  # fmt: skip
-        same_words = len({entry.key for entry in found}) == 1
-        return found[0] if found and same_words else None
+        return found[0] if len(found) == 1 else None
 
     def by_assertion(self, assertion: str) -> Remembered | None:
         found = self._remembered("WHERE r.assertion = ?", assertion)
@@ -294,11 +313,15 @@ class Memory(SqliteFile):
         entry = self.record(ref)
         return self.in_thread(entry.thread) if entry else []
 
-    def in_thread(self, thread: str, *, newest: int = 10_000) -> list[Remembered]:
-        """Return the ``newest`` records of a thread, oldest first."""
-        return self._remembered("WHERE r.thread = ? ORDER BY r.n DESC LIMIT ?", thread, newest)[
-            ::-1
-        ]
+    def in_thread(
+        self, thread: str, *, newest: int = 10_000, admitted: bool = False, own: bool = False
+    ) -> list[Remembered]:
+        """Return the ``newest`` records of a thread (only the admitted, or own), oldest first."""
+        found = self._remembered(
+            "WHERE r.thread = ? AND r.admitted >= ? AND r.own >= ? ORDER BY r.n DESC LIMIT ?",
+            thread, admitted, own, newest,
+        )  # fmt: skip
+        return found[::-1]
 
     def moods(self, limit: int) -> list[Remembered]:
         """Return the newest records that were rejected but whose mood was surfaced."""
@@ -311,13 +334,11 @@ class Memory(SqliteFile):
     def is_own(self, key: str) -> bool:
         return self._one("SELECT 1 FROM records WHERE key = ? AND own", key) is not None
 
-    def authored_by(self, keys: Iterable[str]) -> bool:
-        """Return whether any of these addresses is known here."""
-        return any(self._one("SELECT 1 FROM records WHERE key = ?", key) for key in keys)
-
     def recall(self, text: str, limit: int = 20) -> list[Remembered]:
         """Full-text search, best first. Every word of ``text`` must occur; no query syntax."""
-        terms = [f'"{term}"' for term in text.replace('"', " ").split()]
+        # SQLite ends a query at a NUL, and takes no half of a surrogate pair.
+        plain = text.replace('"', " ").replace("\0", " ").encode(errors="ignore").decode()
+        terms = [f'"{term}"' for term in plain.split()]
         if not terms:
             return []
         return self._remembered(
@@ -354,16 +375,10 @@ class Memory(SqliteFile):
 
     def meta(self, name: str) -> str | None:
         """Return a small value that somebody stored under ``name``."""
-        return self._meta(name)
-
-    def set_meta(self, name: str, value: str) -> None:
-        self._set_meta(name, value)
-
-    def _meta(self, name: str) -> str | None:
         row = self._one("SELECT value FROM meta WHERE name = ?", name)
         return None if row is None else str(row[0])
 
-    def _set_meta(self, name: str, value: str) -> None:
+    def set_meta(self, name: str, value: str) -> None:
         self._run("INSERT OR REPLACE INTO meta(name, value) VALUES (?, ?)", name, value)
 
     def _remembered(self, tail: str, *values: Any) -> list[Remembered]:

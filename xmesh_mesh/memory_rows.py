@@ -141,14 +141,12 @@ class Held:
 
 
 def remembered(row: tuple[Any, ...]) -> Remembered:
-    (n, assertion, key, author, created_by, created_ms, received_ms, seq, own, directed, admitted,
-     thread, verdict, drift, reasons, fields, mood, wire, state, outcome, detail, emitted) = row  # fmt: skip
+    """Read a row of ``SELECT_REMEMBERED``, whose columns are in the order of the fields."""
+    *head, own, directed, admitted, thread, verdict, drift = row[:14]
+    reasons, fields, mood, wire, *wake = row[14:]
     return Remembered(
-        n=n, assertion=assertion, key=key, author=author, created_by=created_by,
-        created_ms=created_ms, received_ms=received_ms, seq=seq, own=bool(own),
-        directed=bool(directed), admitted=bool(admitted), thread=thread, verdict=verdict,
-        drift=drift, reasons=tuple(json.loads(reasons)), fields=fields, mood=mood,
-        record=_words(wire), wake=state, outcome=outcome, detail=detail, emitted=emitted,
+        *head, bool(own), bool(directed), bool(admitted), thread, verdict, drift,
+        tuple(json.loads(reasons)), fields, mood, _words(wire), *wake,
     )  # fmt: skip
 
 

@@ -71,19 +71,22 @@ class Node:
         if self.memory.knows(assertion):
             return Received(assertion, record, None, None, "duplicate")
         verdict = self._judged(record, now_ms)
+        own = author == self.identity.node_id
         judged = Judged(
             author=author,
-            own=author == self.identity.node_id,
+            own=own,
             directed=record.to == self.identity.node_id,
-            admitted=verdict.admitted,
+            admitted=verdict.admitted or own,
             verdict=verdict.decision,
             drift=verdict.drift,
             reasons=verdict.reasons,
             fields=_fields_json(verdict),
             mood=verdict.mood,
         )
-        wakes = verdict.admitted and may_wake and not judged.own
-        wake = self.memory.remember(record, assertion, judged, seq=seq, now_ms=now_ms, wakes=wakes)
+        wakes = verdict.admitted and may_wake and not own
+        wake = self.memory.remember(
+            record, assertion, judged, wire=data, seq=seq, now_ms=now_ms, wakes=wakes
+        )
         return Received(assertion, record, verdict, wake)
 
     def _checked(self, author: str, data: bytes) -> Record:
@@ -92,7 +95,10 @@ class Node:
             raise RecordError("unknown-author", f"nobody has introduced {author}")
         record = decode(data)
         verify(record, key)
-        if record.created_by != self.pins.name(author):
+        if record.created_by != self.pins.name(author) or record.created_by_node_id not in {
+            None,
+            author,
+        }:
             raise RecordError("wrong-author", f"{author} signs as {record.created_by}")
         if record.group != self.group:
             raise RecordError("wrong-audience", f"the record is for group {record.group}")
@@ -111,7 +117,12 @@ class Node:
     def _surroundings(self, record: Record) -> Surroundings:
         newest = self.memory.newest(admission.ANCHORS)
         known = self.memory.by_keys(record.all_parents())
-        thread = self.memory.in_thread(known[0].thread, newest=THREAD_VIEW) if known else []
+        # A thread of rejected records only is none that this peer is in.
+        thread = (
+            self.memory.in_thread(known[0].thread, newest=THREAD_VIEW, admitted=True)
+            if known
+            else []
+        )
         return Surroundings(
             charter=self.charter,
             weights=self.weights,

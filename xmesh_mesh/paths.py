@@ -59,9 +59,15 @@ class RuntimeDir:
     @classmethod
     def from_env(cls) -> Self:
         """Return ``$XMESH_RUNTIME_DIR``, else ``~/.xmesh``; nothing is created."""
-        configured = os.environ.get("XMESH_RUNTIME_DIR")
-        root = Path(configured).expanduser() if configured else Path.home() / ".xmesh"
-        return cls(root.absolute())
+        configured = os.environ.get("XMESH_RUNTIME_DIR") or "~/.xmesh"
+        try:
+            return cls(Path(configured).expanduser().absolute())
+        except (RuntimeError, OSError) as error:
+            raise ConfigError(
+                f"the runtime directory cannot be told: {error}",
+                where=f"XMESH_RUNTIME_DIR={configured}",
+                fix="set XMESH_RUNTIME_DIR to an absolute path",
+            ) from error
 
     def ensure(self) -> Self:
         """Create the root, make it private, and check that sockets fit below it."""
@@ -186,14 +192,19 @@ class FileLock:
         self._handle: int | None = None
 
     def acquire(self, **holder: Any) -> bool:
-        """Try once; return whether the lock is ours now. ``holder`` is written into the file."""
+        """Try once; return whether the lock is ours now. ``holder`` is written into the file.
+
+        OSError where the file cannot be opened or the file system knows no locks.
+        """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             os.close(handle)
-            return False
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
         os.ftruncate(handle, 0)
         os.write(handle, json.dumps({"pid": os.getpid(), **holder}).encode() + b"\n")
         self._handle = handle

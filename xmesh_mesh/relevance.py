@@ -13,9 +13,23 @@ _TOKEN = re.compile(r"[^\W_]+")
 # Scripts that write no spaces are compared by pairs of characters.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 
-_STOP = frozenset(
-    ["a", "about", "above", "after", "again", "all", "also", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "being", "below", "between", "both", "but", "by", "can", "cannot", "could", "did", "do", "does", "doing", "done", "down", "during", "each", "either", "else", "every", "few", "for", "from", "further", "get", "gets", "give", "given", "go", "goes", "had", "has", "have", "having", "he", "her", "here", "hers", "him", "his", "how", "i", "if", "in", "into", "is", "it", "its", "itself", "just", "keep", "let", "like", "made", "make", "makes", "many", "may", "me", "might", "more", "most", "much", "must", "my", "need", "needs", "neither", "next", "no", "nor", "not", "now", "of", "off", "on", "once", "one", "only", "or", "other", "our", "ours", "out", "over", "own", "per", "please", "put", "same", "say", "says", "shall", "she", "should", "since", "so", "some", "soon", "still", "such", "take", "than", "that", "the", "their", "them", "then", "there", "these", "they", "thing", "this", "those", "through", "to", "too", "two", "under", "until", "up", "upon", "us", "use", "used", "uses", "very", "via", "want", "was", "way", "we", "well", "were", "what", "when", "where", "which", "while", "who", "whom", "why", "will", "with", "within", "without", "would", "yes", "yet", "you", "your", "yours"]
-)
+_STOP = frozenset({
+    "a", "about", "above", "after", "again", "all", "also", "an", "and", "any", "are", "as",
+    "at", "be", "because", "been", "before", "being", "below", "between", "both", "but", "by",
+    "can", "cannot", "could", "did", "do", "does", "doing", "done", "down", "during", "each",
+    "either", "else", "every", "few", "for", "from", "further", "get", "gets", "give", "given",
+    "go", "goes", "had", "has", "have", "having", "he", "her", "here", "hers", "him", "his",
+    "how", "i", "if", "in", "into", "is", "it", "its", "itself", "just", "keep", "let", "like",
+    "made", "make", "makes", "many", "may", "me", "might", "more", "most", "much", "must",
+    "my", "need", "needs", "neither", "next", "no", "nor", "not", "now", "of", "off", "on",
+    "once", "one", "only", "or", "other", "our", "ours", "out", "over", "own", "per", "please",
+    "put", "same", "say", "says", "shall", "she", "should", "since", "so", "some", "soon",
+    "still", "such", "take", "than", "that", "the", "their", "them", "then", "there", "these",
+    "they", "thing", "this", "those", "through", "to", "too", "two", "under", "until", "up",
+    "upon", "us", "use", "used", "uses", "very", "via", "want", "was", "way", "we", "well",
+    "were", "what", "when", "where", "which", "while", "who", "whom", "why", "will", "with",
+    "within", "without", "would", "yes", "yet", "you", "your", "yours",
+})  # fmt: skip
 
 # The longest first; a stem keeps at least three letters.
 _SUFFIXES = (
@@ -25,13 +39,33 @@ _SUFFIXES = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=4096)
+_CACHED_CHARACTERS = 2_048  # longer texts are rare, and a cache full of them is large
+
+
 def terms(text: str) -> frozenset[str]:
     """Return the stems of the words in ``text`` that carry meaning."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    pairs = {run[i : i + 2] for run in _UNSPACED.findall(folded) for i in range(len(run) - 1)}
+    return _terms_cached(text) if len(text) <= _CACHED_CHARACTERS else _terms(text)
+
+
+def _terms(text: str) -> frozenset[str]:
+    folded = text.casefold() if text.isascii() else _without_marks(text)
+    pairs = {pair for run in _UNSPACED.findall(folded) for pair in _pairs(run)}
     words = _TOKEN.findall(_UNSPACED.sub(" ", folded))
     return frozenset(_stem(word) for word in words if _carries_meaning(word)) | pairs
+
+
+_terms_cached = lru_cache(maxsize=4_096)(_terms)
+
+
+def _without_marks(text: str) -> str:
+    """Drop accents, vowel signs and joiners: a pattern's word ends at them, a reader's does not."""
+    apart = unicodedata.normalize("NFKD", text).casefold()
+    kept = (char for char in apart if unicodedata.category(char) not in {"Mn", "Mc", "Cf"})
+    return unicodedata.normalize("NFC", "".join(kept))
+
+
+def _pairs(run: str) -> list[str]:
+    return [run[i : i + 2] for i in range(max(1, len(run) - 1))]
 
 
 def _carries_meaning(word: str) -> bool:

@@ -58,28 +58,51 @@ def open_file(path: Path, schema: str, version: int) -> sqlite3.Connection:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        db.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
-            db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version}; COMMIT;")
-        _check_version(db, found or version, version, path)
+        with _closed_on_error(db):
+            db.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+            db.execute("BEGIN IMMEDIATE")
+            if _version_of(db) == 0:
+                _create(db, schema, version)
+            db.execute("COMMIT")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            _check_version(_version_of(db), version, path)
     return db
 
 
 def open_readonly(path: Path, version: int) -> sqlite3.Connection:
     """Open somebody's file to look at it."""
     with explained(path):
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
-        db.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
-        _check_version(db, db.execute("PRAGMA user_version").fetchone()[0], version, path)
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        db = sqlite3.connect(uri, uri=True, isolation_level=None)
+        with _closed_on_error(db):
+            db.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+            _check_version(_version_of(db), version, path)
     return db
 
 
-def _check_version(db: sqlite3.Connection, found: int, wanted: int, path: Path) -> None:
-    if found != wanted:
+def _create(db: sqlite3.Connection, schema: str, version: int) -> None:
+    """Inside the caller's transaction, so that one of two processes at once does it."""
+    for statement in schema.split(";"):
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {version}")
+
+
+def _version_of(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextmanager
+def _closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
         db.close()
+        raise
+
+
+def _check_version(found: int, wanted: int, path: Path) -> None:
+    if found != wanted:
         raise StoreError(
             f"this file has schema {found}, this xmesh reads {wanted}",
             where=str(path),

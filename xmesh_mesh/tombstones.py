@@ -44,7 +44,7 @@ def read(path: Path) -> Tombstone | None:
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Tombstone(UNREADABLE, "unknown", f"{path} cannot be read", 0)
 
 

@@ -172,15 +172,14 @@ class Caller:
 
     async def call(self, wake_id: str, request: ModelRequest) -> Outcome:
         """Ask, at most three times. Cancelled in flight, it leaves the reservation as it is."""
-        for number in range(1, MAX_ATTEMPTS + 1):
-            outcome = await self._attempt(wake_id, request, number)
-            if not isinstance(outcome, ModelError):
-                return outcome
+        number = 1
+        while isinstance(outcome := await self._attempt(wake_id, request, number), ModelError):
             pause = self._pause_s(outcome, number)
             if pause is None:
                 return Failed(outcome.kind, str(outcome), number, outcome.retry_after_s)
             await self._sleep(pause)
-        raise AssertionError("the last attempt never pauses")
+            number += 1
+        return outcome
 
     async def settle(self, answered: Answered) -> None:
         """Pay for an answer that is stored. Idempotent. May raise ``LedgerBusy``."""

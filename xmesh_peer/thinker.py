@@ -263,7 +263,6 @@ class Thinker:
         if limit == "run" or retry_after_s is None:
             raise BudgetError(
                 text,
-                where=self._name,
                 fix=f"raise the cap in its agent.toml, or: xmesh-sup start {self._name}",
             )
         await self._presence.defer(text, retry_after_s)

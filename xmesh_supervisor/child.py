@@ -70,6 +70,7 @@ class Child:
     spawned_s: float = 0.0
     ready_in_s: float = 0.0
     _do: dict[Action, Callable[[], None]] = field(init=False, repr=False)
+    _pipe: int | None = None
     _timer: asyncio.TimerHandle | None = None
     _delay_s: float = 0.0
     _overdue: bool = False
@@ -147,23 +148,23 @@ class Child:
             said = f"it could not be started: {error}"
             loop.call_soon(self._ended, Exit(ExitCode.FAILURE, 0.0, said=said))
             return
-        loop.add_reader(self.process.ready, self._ready, self.process.ready)
+        self._pipe = self.process.ready
+        loop.add_reader(self._pipe, self._listen, self._pipe)
 
-    def _ready(self, pipe: int) -> None:
-        try:
-            said = os.read(pipe, 64)
-        except BlockingIOError:
-            return
-        self._close(pipe)
-        if said and self.process and self.process.ready == pipe:
+    def _listen(self, pipe: int) -> None:
+        said = os.read(pipe, 64)
+        self._hang_up()
+        if said:
             self.ready_in_s = time.monotonic() - self.spawned_s
             if self.state in {State.STARTING, State.STOPPING}:
                 self.handle(Event.READY)
 
-    @staticmethod
-    def _close(pipe: int) -> None:
-        if asyncio.get_running_loop().remove_reader(pipe):
-            os.close(pipe)
+    def _hang_up(self) -> None:
+        """Close the pipe once: its number may be another file's afterwards."""
+        if self._pipe is not None:
+            asyncio.get_running_loop().remove_reader(self._pipe)
+            os.close(self._pipe)
+            self._pipe = None
 
     async def _after(self, code: int, ran_s: float) -> None:
         await self._end_tree()
@@ -174,9 +175,8 @@ class Child:
         self._ended(Exit(code, ran_s, tombstone=stone, overdue=self._overdue, said=said))
 
     def _ended(self, exit_: Exit) -> None:
-        if self.process:
-            self._close(self.process.ready)
-            self.process = None
+        self._hang_up()
+        self.process = None
         decision = decide(
             self.policy,
             exit_,

@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 from xmesh_mesh.errors import SupervisorError
 from xmesh_mesh.paths import FileLock, RuntimeDir
 
-__all__ = ["SupervisorAway", "ask", "ask_peers", "call", "is_running"]
+__all__ = ["SupervisorAway", "ask", "ask_peers", "away", "call", "is_running"]
 
 PEERS_WITHIN_S = 0.3
 _MAX_ANSWER = 65_536
 
 
-class SupervisorAway(SupervisorError):
+class SupervisorAway(SupervisorError):  # noqa: N818 - a state of the world, named as one
     """Nobody supervises this root, or nobody who answers. The command line exits with 3."""
 
     status: ClassVar[int] = 3

@@ -177,7 +177,10 @@ async def _apply(host: Host, command: Apply) -> Lines:
         raise SupervisorError(f"more than {_MAX_PEERS} peers on one host")
     done = await host.fleet.apply(command.specs, command.keys, replace=command.replace)
     for name, change in done.items():
-        yield {"peer": name, "state": change, "text": change}
+        text = change
+        if change == "killed":
+            text = host.fleet.sentence(host.fleet.peer(name).child)
+        yield {"peer": name, "state": change, "text": text}
     ok = True
     if command.wait:
         children = [host.fleet.peer(spec.name).child for spec in command.specs]

@@ -61,7 +61,7 @@ class Supervisor:
     def run(self) -> None:
         """Supervise until somebody ends it. Raises CollisionError where another one does."""
         lock = FileLock(self._root.supervisor_lock)
-        if not lock.acquire(role="supervisor"):
+        if not _acquired(lock):
             raise CollisionError(
                 f"a supervisor runs here already, pid {lock.holder().get('pid', 'unknown')}",
                 where=str(self._root.root),
@@ -162,6 +162,15 @@ class Supervisor:
                 for peer in self.fleet.peers.values()
             ],
         }
+
+
+def _acquired(lock: FileLock) -> bool:
+    """Try for a moment: a command line that only looks whether we run holds it as it looks."""
+    for _ in range(10):
+        if lock.acquire(role="supervisor"):
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def _describe(child: Child) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from xmesh_supervisor.events import FleetEvent, Listeners
 from xmesh_supervisor.ledger import Ledger, Row
 from xmesh_supervisor.lifecycle import ALIVE, Desired, State
 from xmesh_supervisor.logfiles import last_words, rotate
-from xmesh_supervisor.processes import Launch, Spawner, child_environment
+from xmesh_supervisor.processes import Launch, Spawner, child_environment, plain
 from xmesh_supervisor.restarts import NEVER_PARKED
 from xmesh_supervisor.spec import Spec
 from xmesh_supervisor.tombstones import Tombstone
@@ -68,7 +68,6 @@ class Fleet:
     peers: dict[str, Peer] = field(default_factory=dict)
     keys: dict[str, dict[str, str]] = field(default_factory=dict)
     listeners: Listeners = field(default_factory=Listeners)
-    closing: bool = False
     _lifts: dict[str, str] = field(default_factory=dict)
     _told: dict[str, State] = field(default_factory=dict)
     _kept: dict[str, Desired] = field(default_factory=dict)
@@ -167,7 +166,6 @@ class Fleet:
     async def close(self, *, end_run: bool) -> None:
         """Stop everything in reverse order: peers, bus, guard. ``end_run``: an operator wants it,
         so that what runs now is not resumed later, and its run is over."""
-        self.closing = True
         for peer in reversed(self.peers.values()):
             if not end_run:
                 self._kept[peer.spec.name] = peer.child.desired
@@ -214,7 +212,7 @@ class Fleet:
         keys.update(peer.spec.key_env for peer in self.peers.values() if peer.spec.key_env)
         kind = name if name in self._infra else "peer"
         environment = child_environment(
-            os.environ,
+            os.environ if kind == "peer" else plain(os.environ),
             root=self.root.root,
             name=name,
             keys=frozenset(keys),

@@ -12,11 +12,21 @@ from typing import Protocol
 from xmesh_mesh.child import PARENT, READY_FD
 from xmesh_supervisor import tree
 
-__all__ = ["Launch", "PopenSpawner", "Spawned", "Spawner", "child_environment", "collect_orphans"]
+__all__ = [
+    "Launch",
+    "PopenSpawner",
+    "Spawned",
+    "Spawner",
+    "child_environment",
+    "collect_orphans",
+    "plain",
+]
 
 VENDOR_KEYS = frozenset({"ANTHROPIC_API_KEY", "OPENAI_API_KEY", "MISTRAL_API_KEY"})
 _PARENTS_OWN = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
 _KEPT = "XMESH_RUNTIME_DIR"
+_PLAIN = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
+_PLAIN_PREFIXES = ("LC_", "PYTHON")
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -129,6 +139,12 @@ def collect_orphans() -> None:
     """Become the parent of whatever a child's own children leave behind (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def plain(base: Mapping[str, str]) -> dict[str, str]:
+    """Return what any program needs, and no more: for children that work with no model, since
+    which variables carry keys may become known only after they have started."""
+    return {k: v for k, v in base.items() if k in _PLAIN or k.startswith(_PLAIN_PREFIXES)}
 
 
 def child_environment(

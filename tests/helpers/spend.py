@@ -26,7 +26,7 @@ class FakeClock:
         self.wall_ms += span_ms
 
 
-def account(peer: str = "writer-01", run: str = "run-1", **caps: int) -> Account:
+def account(peer: str = "writer-01", run: str = "run-1", /, **caps: int) -> Account:
     """Return an account with plenty of everything but what ``caps`` names."""
     names = ("wakes_minute", "wakes_hour", "wakes_day", "run_nano", "hour_nano", "day_nano")
     return Account(peer, run, Caps(**{name: caps.get(name, PLENTY) for name in names}))

@@ -99,7 +99,7 @@ def test_the_published_suite_binds_node_and_payload() -> None:
         {"byte_length": 6},
         {"digest": "sha256-" + "0" * 64},
     ):
-        changed = replace(APPLICATION, **change)  # type: ignore[arg-type]
+        changed = replace(APPLICATION, **change)
         assert refusal(replace(made, application=changed)) == "bad-signature"
 
 

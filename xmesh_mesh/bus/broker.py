@@ -59,6 +59,7 @@ class Broker:
             self._journal.close()
         self._router.close(linger=0)
         self._context.term()
+        self._runtime.bus_socket.unlink(missing_ok=True)
         self._waker.close()
         self._wakened.close()
 

@@ -322,7 +322,7 @@ class BusClient:
 async def tail(
     socket: Path, group: str, *, since: int | None = None, timeout_s: float = 10.0
 ) -> AsyncIterator[Introduction | Delivery]:
-    """Yield everything said in ``group``, directed records included: after ``since``, else from now.
+    """Yield everything said in ``group``, directed records included: what comes after ``since``, else now.
 
     Whoever speaks is introduced before. Ends only with its consumer; errors as ``connect``.
     """

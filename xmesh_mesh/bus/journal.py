@@ -48,6 +48,7 @@ _RELEVANT = (
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 _LOCK_WAIT_S = 0.1
 _WAL_BYTES = 16_777_216
+_WAL_PAGES = 4_000
 
 
 class JournalUnavailable(StoreError):  # noqa: N818 - a state of the world, named as one
@@ -98,6 +99,7 @@ class Journal:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         layout = self._value("PRAGMA user_version")
         if layout == _LAYOUT:
             return

@@ -65,6 +65,7 @@ class Link:
         for descriptor in self._descriptors:
             self._loop.remove_reader(descriptor)
         self._socket.disable_monitor()
+        self._monitor.close()
         self._socket.close()
 
     def _schedule(self) -> None:

@@ -1,52 +1,26 @@
 """From a plan to a model. Only the chosen SDK is imported: each costs tens of megabytes."""
 
-from typing import TYPE_CHECKING
-
 from xmesh_mesh.errors import ConfigError
 from xmesh_peer.models.base import Model
 from xmesh_peer.models.failures import Endpoint
+from xmesh_peer.plan import VENDORS, PeerPlan
 
-if TYPE_CHECKING:
-    from xmesh_peer.plan import PeerPlan
-
-__all__ = ["BASE_URLS", "open_model"]
-
-BASE_URLS = {
-    "anthropic": "https://api.anthropic.com",
-    "openai": "https://api.openai.com/v1",
-    "mistral": "https://api.mistral.ai/v1",
-    "ollama": "http://127.0.0.1:11434",
-}
-"""Where each vendor is reached unless the plan says otherwise; an SDK's own variables are not."""
+__all__ = ["open_model"]
 
 
-REHEARSAL_PACE_S = 0.3
-
-
-def open_model(plan: "PeerPlan", key: str) -> Model:
-    """The model of ``plan``, called with ``key``. ``ConfigError``: no key, no such adapter."""
+def open_model(plan: PeerPlan, key: str) -> Model:
+    """The model of ``plan``, called with ``key``. Raises ``ConfigError`` where a key is missing."""
     if plan.adapter == "rehearsal":
         from xmesh_peer.models.rehearsal import RehearsalModel
 
-        return RehearsalModel(plan.settings.identity.role, REHEARSAL_PACE_S)
-    return _open(_endpoint(plan, key))
-
-
-def _endpoint(plan: "PeerPlan", key: str) -> Endpoint:
-    if plan.adapter not in BASE_URLS:
-        raise ConfigError(
-            f"adapter {plan.adapter!r} is unknown",
-            where=f"{plan.config_path}: [model] adapter",
-            fix=f"use one of {', '.join(BASE_URLS)}, rehearsal",
-        )
-    base_url = plan.base_url or BASE_URLS[plan.adapter]
-    if not key and plan.adapter != "ollama" and base_url == BASE_URLS[plan.adapter]:
+        return RehearsalModel(plan.settings.identity.role)
+    if not key and plan.key_env and plan.base_url == VENDORS[plan.adapter].base_url:
         raise ConfigError(
             f"{plan.adapter} needs a key and there is none",
             where=f"{plan.config_path}: [model]",
-            fix=f"export {plan.key_env or plan.adapter.upper() + '_API_KEY'}=…",
+            fix=f"export {plan.key_env}=…",
         )
-    return Endpoint(plan.adapter, plan.model_name, base_url, plan.key_env, key)
+    return _open(Endpoint(plan.adapter, plan.model_name, plan.base_url, plan.key_env, key))
 
 
 def _open(endpoint: Endpoint) -> Model:

@@ -4,8 +4,8 @@ from typing import Any
 
 import ollama
 
-from xmesh_peer.models.answers import ToolCall, answer, malformed, usage_of
-from xmesh_peer.models.base import Billed, ModelAnswer, ModelRequest, Tool
+from xmesh_peer.models.answers import ToolCall, answer, usage_of
+from xmesh_peer.models.base import ModelAnswer, ModelRequest, Tool
 from xmesh_peer.models.failures import Endpoint, guarded
 
 __all__ = ["OllamaModel", "context_tokens", "parameters", "read_answer"]
@@ -71,16 +71,13 @@ def _function(tool: Tool) -> dict[str, Any]:
 def read_answer(tool: Tool, body: dict[str, Any]) -> ModelAnswer:
     """The answer in a chat response's ``body``, whose types the SDK has checked."""
     usage = usage_of(body, ["prompt_eval_count"], ["eval_count"])
-    billed: Billed = "unknown" if usage is None else usage
-    message = body.get("message")
-    if not isinstance(message, dict):
-        raise malformed("the answer has no message", billed)
+    message = body["message"]
     return answer(
         tool,
-        _calls(message.get("tool_calls") or []),
-        text=message.get("content") or "",
+        _calls(message["tool_calls"] or []),
+        text=message["content"] or "",
         usage=usage,
-        truncated=body.get("done_reason") == "length",
+        truncated=body["done_reason"] == "length",
     )
 
 

@@ -8,14 +8,14 @@ lists all locks in /proc/locks. Elsewhere, and whenever anything is in the way, 
 import os
 from pathlib import Path
 
-__all__ = ["UNKNOWN", "find_holder", "writers"]
+__all__ = ["MAIN_BYTES", "SHM_BYTES", "UNKNOWN", "find_holder", "writers"]
 
 UNKNOWN = "unknown"
 _MAX_COMMAND = 120
 
 # Write, checkpoint and recovery lock in the -shm file; pending, reserved and shared in the main.
-_SHM_BYTES = (120, 122)
-_MAIN_BYTES = (0x40000000, 0x400001FF)
+SHM_BYTES = (120, 122)
+MAIN_BYTES = (0x40000000, 0x400001FF)
 
 
 def find_holder(database: Path) -> str:
@@ -25,7 +25,7 @@ def find_holder(database: Path) -> str:
     except OSError:
         return UNKNOWN
     shm, main = _inode(Path(f"{database}-shm")), _inode(database)
-    pids = writers(listed, {shm: _SHM_BYTES, main: _MAIN_BYTES})
+    pids = writers(listed, {shm: SHM_BYTES, main: MAIN_BYTES})
     return _describe(pids[0]) if pids else UNKNOWN
 
 

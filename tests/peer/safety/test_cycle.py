@@ -1,5 +1,7 @@
 """When a peer's own words come back to it."""
 
+# ruff: noqa: RUF001 - letters that look like others are what some of these are about
+
 import pytest
 
 from xmesh_peer.safety.cycle import (
@@ -49,9 +51,19 @@ def test_the_reason_names_the_nearest_own_record() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [*sorted(EMPTY_WORDS), "N/A", "n.a.", " None. ", "—", "…", "NEUTRAL", "to-be-decided!",
-     "no\u200bne", "ｎｏｎｅ"],
-)  # fmt: skip
+    [
+        *sorted(EMPTY_WORDS),
+        "N/A",
+        "n.a.",
+        " None. ",
+        "—",
+        "…",
+        "NEUTRAL",
+        "to-be-decided!",
+        "no\u200bne",
+        "ｎｏｎｅ",
+    ],
+)
 def test_what_fills_a_field_is_no_commitment(text: str) -> None:
     assert not is_real(text)
 

@@ -87,14 +87,17 @@ def test_impossible_amounts_are_refused(ledger: SpendLedger, nano: int) -> None:
 
 
 def test_the_largest_amount_is_taken(ledger: SpendLedger) -> None:
-    assert ledger.reserve(account(run_nano=10**18, hour_nano=10**18, day_nano=10**18), "a", "w",
-                          MAX_CALL_NANO) is None  # fmt: skip
+    assert MAX_CALL_NANO == 1_000_000 * 1_000_000_000
+    rich = account(run_nano=10**18, hour_nano=10**18, day_nano=10**18)
+    assert ledger.reserve(rich, "a", "w", MAX_CALL_NANO) is None
+    ledger.settle(PEER, "a", MAX_CALL_NANO)
+    assert ledger.spent(PEER, RUN).run_nano == MAX_CALL_NANO
 
 
 def test_peers_runs_and_calls_of_one_name_are_apart(ledger: SpendLedger) -> None:
     ledger.reserve(account(run_nano=10), "a", "w", 10)
     assert ledger.reserve(account("other", run_nano=10), "a", "w", 10) is None
-    assert ledger.reserve(account(run="run-2", run_nano=10), "a", "w", 10) is None
+    assert ledger.reserve(account(PEER, "run-2", run_nano=10), "a", "w", 10) is None
     ledger.settle("other", "a", 1)
     assert ledger.spent(PEER, RUN) == Spent(10, 20, 20, 0, 0, 0)
     assert ledger.spent("other", RUN) == Spent(1, 1, 1, 0, 0, 0)
@@ -187,7 +190,7 @@ def test_money_is_warned_of_too_and_a_run_once_each(ledger: SpendLedger) -> None
     (told,) = ledger.admit_wake(who, "1").warnings
     assert "max_cost_usd_per_run" in told
     assert ledger.admit_wake(who, "2").warnings == ()
-    other_run = account(run="run-2", run_nano=10)
+    other_run = account(PEER, "run-2", run_nano=10)
     ledger.reserve(other_run, "b", "w", 8)
     assert len(ledger.admit_wake(other_run, "3").warnings) == 1
 
@@ -255,9 +258,14 @@ def test_lifetimes_add_all_runs_and_name_what_was_lost(ledger: SpendLedger) -> N
     ledger.admit_wake(account(), "w")
     ledger.admit_wake(account("idle"), "w")
     ledger.reserve(account(), "a", "w", 10)
-    ledger.reserve(account(run="run-2"), "b", "w", 20)
+    ledger.reserve(account(PEER, "run-2"), "b", "w", 20)
     ledger.settle(PEER, "b", 5)
-    assert ledger.lifetimes() == {"idle": Lifetime(0, 0, 0, 1), PEER: Lifetime(15, 10, 2, 1)}
+    ledger.reserve(account("asleep"), "c", "w", 3)
+    assert ledger.lifetimes() == {
+        "asleep": Lifetime(3, 3, 1, 0),
+        "idle": Lifetime(0, 0, 0, 1),
+        PEER: Lifetime(15, 10, 2, 1),
+    }
 
 
 def test_readonly_looks_and_cannot_write(ledger: SpendLedger, tmp_path: Path) -> None:

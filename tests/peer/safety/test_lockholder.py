@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from xmesh_peer.safety.lockholder import UNKNOWN, find_holder, writers
+from xmesh_peer.safety.lockholder import MAIN_BYTES, SHM_BYTES, UNKNOWN, find_holder, writers
 
-FILES = {77: (120, 122)}
+FILES = {77: SHM_BYTES}
 
 
 def row(**given: object) -> str:
@@ -16,7 +16,13 @@ def test_finds_who_writes_the_byte() -> None:
     assert writers(row(), FILES) == [42]
     assert writers(f"{row(inode=78)}\n{row(pid=43)}\n", FILES) == [43]
     assert writers(row(first=0, last="EOF"), FILES) == [42]
+    assert writers(row(pid=1), FILES) == [1]
     assert writers(row(first=0, last=1073742335), FILES) == [42]
+
+
+def test_looks_at_the_bytes_that_sqlite_locks() -> None:
+    pending, shared_size = 0x40000000, 510
+    assert (*SHM_BYTES, *MAIN_BYTES) == (120, 122, pending, pending + 2 + shared_size - 1)
 
 
 def test_takes_the_range_exactly() -> None:

@@ -93,8 +93,8 @@ def test_threads_of_one_process_take_turns(path: Path) -> None:
     with SpendLedger(path) as ledger:
 
         def spend(name: str) -> None:
-            for number in range(10):
-                denied.append(ledger.reserve(account(run_nano=50), f"{name}{number}", "w", 1))
+            calls = (f"{name}{number}" for number in range(10))
+            denied.extend(ledger.reserve(account(run_nano=50), call, "w", 1) for call in calls)
 
         threads = [threading.Thread(target=spend, args=(name,)) for name in "abcdefgh"]
         for thread in threads:
@@ -231,10 +231,14 @@ def test_a_full_disk_denies_and_loses_nothing(tmp_path: Path) -> None:
 
 def _fill(ledger: SpendLedger) -> int:
     """Reserve 1 nano-USD at a time until the ledger can take no more; return how often it did."""
-    for done in range(20_000):
-        try:
+    done = 0
+
+    def reserve_on() -> None:
+        nonlocal done
+        for done in range(20_000):
             assert ledger.reserve(account(), f"call-{done}-{'x' * 500}", "w", 1) is None
-        except StoreError as full:
-            assert "free space" in full.fix
-            return done
-    raise AssertionError("the disk never filled up")
+
+    with pytest.raises(StoreError) as full:
+        reserve_on()
+    assert "free space" in full.value.fix
+    return done

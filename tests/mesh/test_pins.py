@@ -1,0 +1,166 @@
+"""Pins: the first key stays, another one is kept apart."""
+
+import json
+import multiprocessing
+import time
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from xmesh_mesh.errors import StoreError
+from xmesh_mesh.paths import RuntimeDir
+from xmesh_mesh.pins import MAX_QUARANTINED, Pin, PinResult, Pins
+
+ONE, TWO, THREE = (bytes([number]) * 32 for number in (1, 2, 3))
+RACERS, EACH = 4, 8
+
+
+@pytest.fixture
+def path(runtime_dir: RuntimeDir) -> Path:
+    return runtime_dir.pins("lab") / "writer-01.json"
+
+
+def race(path: Path, start: Barrier, racer: int) -> None:
+    pins = Pins(path)
+    start.wait()
+    for number in range(EACH):
+        pins.pin(f"n-{racer}-{number}", ONE, "name")
+        pins.pin("contested", bytes([racer]) * 32, f"racer {racer}")
+
+
+def test_an_unknown_node_has_no_key_and_no_name(path: Path) -> None:
+    pins = Pins(path)
+    assert (pins.key("n-1"), pins.name("n-1"), pins.quarantined()) == (None, None, [])
+    assert not path.exists()
+
+
+def test_the_first_key_is_pinned_and_recognised(path: Path) -> None:
+    pins = Pins(path)
+    assert pins.pin("n-1", ONE, "writer-01") is PinResult.FIRST
+    assert pins.pin("n-1", ONE, "writer-01") is PinResult.SAME
+    assert pins.pin("n-2", ONE, "writer-02") is PinResult.FIRST
+    assert (pins.key("n-1"), pins.name("n-1")) == (ONE, "writer-01")
+    assert pins.quarantined() == []
+
+
+def test_another_key_is_quarantined_and_never_pinned(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", ONE, "writer-01")
+    before_ms = time.time_ns() // 1_000_000
+    assert pins.pin("n-1", TWO, "impostor") is PinResult.CHANGED
+    assert pins.pin("n-1", TWO, "impostor") is PinResult.CHANGED
+    assert (pins.key("n-1"), pins.name("n-1")) == (ONE, "writer-01")
+    (seen,) = pins.quarantined()
+    assert isinstance(seen, Pin)
+    assert (seen.node_id, seen.name) == ("n-1", "impostor")
+    assert before_ms <= seen.seen_ms <= time.time_ns() // 1_000_000
+
+
+def test_each_strange_key_is_kept_once(path: Path) -> None:
+    pins = Pins(path)
+    for node in ("n-1", "n-2"):
+        pins.pin(node, ONE, "a")
+        for key in (TWO, THREE, TWO):
+            assert pins.pin(node, key, "a") is PinResult.CHANGED
+    assert [pin.node_id for pin in pins.quarantined()] == ["n-1", "n-1", "n-2", "n-2"]
+
+
+def test_a_flood_of_strange_keys_is_bounded_and_hides_no_early_one(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", ONE, "a")
+    strange = [number.to_bytes(32) for number in range(MAX_QUARANTINED + 2)]
+    for key in strange:
+        assert pins.pin("n-1", key, "a") is PinResult.CHANGED
+    assert len(pins.quarantined()) == MAX_QUARANTINED
+    assert pins.quarantined()[0].public_key.startswith("AAAAAA")
+    assert [pin.seen_ms for pin in pins.quarantined()] == sorted(
+        pin.seen_ms for pin in pins.quarantined()
+    )
+
+
+def test_a_known_key_may_change_its_name(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", ONE, "old")
+    assert pins.pin("n-1", ONE, "new") is PinResult.SAME
+    assert (pins.name("n-1"), Pins(path).name("n-1")) == ("new", "new")
+
+
+def test_pins_survive_a_restart(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", ONE, "writer-01")
+    pins.pin("n-1", TWO, "impostor")
+    again = Pins(path)
+    assert (again.key("n-1"), again.name("n-1")) == (ONE, "writer-01")
+    assert again.quarantined() == pins.quarantined()
+    assert again.pin("n-1", TWO, "impostor") is PinResult.CHANGED
+    assert again.pin("n-1", ONE, "writer-01") is PinResult.SAME
+
+
+def test_the_file_is_private(path: Path) -> None:
+    Pins(path).pin("n-1", ONE, "writer-01")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_another_process_pins_are_seen_before_a_new_one_is_made(path: Path) -> None:
+    pins, other = Pins(path), Pins(path)
+    other.pin("n-1", ONE, "writer-01")
+    assert pins.pin("n-1", TWO, "impostor") is PinResult.CHANGED
+    assert pins.key("n-1") == ONE
+
+
+def test_processes_that_pin_at_once_lose_nothing_and_agree(path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(RACERS)
+    racers = [context.Process(target=race, args=(path, start, n)) for n in range(RACERS)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(timeout=30)
+        assert racer.exitcode == 0
+        racer.close()
+    pins = Pins(path)
+    for racer_number in range(RACERS):
+        for number in range(EACH):
+            assert pins.key(f"n-{racer_number}-{number}") == ONE
+    winner = pins.key("contested")
+    assert winner is not None
+    assert pins.name("contested") == f"racer {winner[0]}"
+    assert len(pins.quarantined()) == RACERS - 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"\xff",
+        b'{"pins":{"n":{}}}',
+        json.dumps(
+            {"pins": {"n": {"nodeId": "n", "publicKey": "AA", "name": "n", "seenMs": 1}}}
+        ).encode(),
+    ],
+)
+def test_a_garbled_file_is_refused_and_left_alone(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(StoreError) as error:
+        Pins(path)
+    assert error.value.where == str(path)
+    assert "garbled" in error.value.what
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_cannot_be_read_is_refused(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot be read"):
+        Pins(path)
+
+
+def test_a_directory_that_cannot_be_written_is_reported(runtime_dir: RuntimeDir) -> None:
+    pins = Pins(runtime_dir.root / "blocked" / "writer-01.json")
+    (runtime_dir.root / "blocked").write_text("no directory")
+    with pytest.raises(StoreError, match="cannot be written"):
+        pins.pin("n-1", ONE, "writer-01")

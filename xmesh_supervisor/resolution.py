@@ -1,0 +1,114 @@
+"""From agent.toml files to what is started: everything is validated before anything is."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from xmesh_mesh.errors import ConfigError
+from xmesh_mesh.paths import RuntimeDir
+from xmesh_peer.config import load
+from xmesh_peer.plan import PeerPlan, credentials, resolve
+from xmesh_supervisor.ledger import recorded
+from xmesh_supervisor.spec import Spec
+
+__all__ = ["Resolved", "resolve_files"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Peers that may be started, and apart from them their models' keys (peer → variable)."""
+
+    specs: list[Spec]
+    plans: list[PeerPlan]
+    keys: dict[str, dict[str, str]]
+
+
+def resolve_files(
+    files: Sequence[Path],
+    root: RuntimeDir,
+    env: Mapping[str, str],
+    *,
+    terminal: bool | None = None,
+) -> Resolved:
+    """Load and decide all of ``files``; raise one ConfigError that names every bad one.
+
+    What an earlier ``up`` has decided for "auto" is kept while the file is the same.
+    """
+    at_terminal = sys.stdin.isatty() if terminal is None else terminal
+    earlier = _recorded_plans(root)
+    result = Resolved([], [], {})
+    errors: list[ConfigError] = []
+    seen: dict[str, Path] = {}
+    for file in files:
+        try:
+            _take(file.absolute(), root, env, at_terminal, earlier, seen, result)
+        except ConfigError as error:
+            errors.append(error)
+    if errors:
+        raise _together(errors, len(files))
+    return result
+
+
+def _take(
+    file: Path,
+    root: RuntimeDir,
+    env: Mapping[str, str],
+    terminal: bool,
+    earlier: Mapping[str, PeerPlan],
+    seen: dict[str, Path],
+    result: Resolved,
+) -> None:
+    settings = load(file)
+    name = settings.identity.name
+    # On a file system that folds case the two would share their files.
+    if name.casefold() in seen:
+        raise ConfigError(
+            f"{name!r} is the name of another peer too, in {seen[name.casefold()]}",
+            where=f"{file}: [identity] name",
+            fix="give each peer a name of its own, and name each file once",
+        )
+    seen[name.casefold()] = file
+    root.peer_socket(name)
+    plan = resolve(settings, file, env, terminal=terminal, recorded=earlier.get(name))
+    result.specs.append(_spec(plan))
+    result.plans.append(plan)
+    result.keys[name] = credentials(plan, settings, env)
+
+
+def _spec(plan: PeerPlan) -> Spec:
+    supervise, logging = plan.settings.supervise, plan.settings.logging
+    return Spec(
+        name=plan.settings.identity.name,
+        plan=msgspec.json.encode(plan).decode(),
+        adapter=plan.adapter,
+        model=plan.model_name if plan.model_name != plan.adapter else "",
+        key_env=plan.key_env,
+        restart=supervise.restart,
+        max_restarts=supervise.max_restarts,
+        window_s=supervise.window_s,
+        stop_timeout_s=supervise.stop_timeout_s,
+        log_bytes=logging.max_file_size,
+        log_keep=logging.keep,
+    )
+
+
+def _recorded_plans(root: RuntimeDir) -> dict[str, PeerPlan]:
+    """Return the plans of an earlier up; those that this version can't read don't count."""
+    plans: dict[str, PeerPlan] = {}
+    for row in recorded(root.supervisor_db):
+        try:
+            spec = msgspec.json.decode(row.spec, type=Spec)
+            plans[row.name] = msgspec.json.decode(spec.plan, type=PeerPlan)
+        except msgspec.DecodeError:
+            continue
+    return plans
+
+
+def _together(errors: Sequence[ConfigError], files: int) -> ConfigError:
+    if len(errors) == 1:
+        return errors[0]
+    listed = "\n".join(f"- {error}" for error in errors)
+    return ConfigError(f"{len(errors)} of {files} files are wrong; nothing was started\n{listed}")
