@@ -53,7 +53,9 @@ def _parse() -> argparse.Namespace:
         epilog='example: scripts/demo "plan the move of the library to the new building"',
     )
     parser.add_argument("task", nargs="?", default=TASK, help="what the peers are to work on")
-    parser.add_argument("--live", action="store_true", help="use the models your keys give; costs money")
+    parser.add_argument(
+        "--live", action="store_true", help="use the models your keys give; costs money"
+    )
     return parser.parse_args()
 
 
@@ -137,7 +139,8 @@ def _output(*arguments: str) -> str:
 
 
 def _calls() -> dict[str, int]:
-    return {row["name"]: row.get("calls") or 0 for row in json.loads(_output("ps", "--json"))["peers"]}
+    rows = json.loads(_output("ps", "--json"))["peers"]
+    return {row["name"]: row["status"]["calls"] for row in rows}
 
 
 def _show(follower: "subprocess.Popen[str]") -> None:
@@ -170,7 +173,9 @@ def _say(text: str) -> None:
 
 def _tail(root: Path) -> str:
     logs = sorted((root / "logs").glob("*.log"))
-    return "\n".join(f"{log.name}: {line}" for log in logs for line in log.read_text().splitlines()[-5:])
+    return "\n".join(
+        f"{log.name}: {line}" for log in logs for line in log.read_text().splitlines()[-5:]
+    )
 
 
 if __name__ == "__main__":

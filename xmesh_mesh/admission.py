@@ -92,14 +92,10 @@ def judge(candidate: Candidate, surroundings: Surroundings) -> Verdict:
     bar = THREAD_BAR if in_thread else FIRST_BAR
     # Where there is nothing to be foreign to, age alone counts, as in the reference's cold start.
     total = _total_drift(measure if interest else 1.0, candidate.age_s)
-    if not spoken:
-        decision, reason = _SAYS_NOTHING
-    elif _repeats(spoken, drift, surroundings.anchors):
-        decision, reason = "redundant", f"known already (nearest drift {drift.max_nearest:.2f})"
-    elif not interest:
-        decision, reason = _band(total), "no charter and no memory to judge by, so all is new"
-    else:
-        decision, reason = _weighed(total, bar)
+    decision, reason = _weighed(spoken, total, bar, knows_nothing=not interest)
+    if spoken and _repeats(spoken, drift, surroundings.anchors):
+        decision = "redundant"
+        reason = f"known already (nearest drift {drift.max_nearest:.2f})"
     admitted = candidate.directed or decision in {"aligned", "guarded"}
     return Verdict(
         decision=decision,
@@ -135,12 +131,11 @@ def _repeats(spoken: Mapping[str, str], drift: svaf.Drift, anchors: Sequence[Rec
     The reference passes over a field that resembles no anchor's at all, and its encoder reads a-z
     and digits only; what it did not look at is known only where the words are.
     """
+    unseen = {entry.field for entry in drift.fields if entry.nearest is None}
     return drift.decision == "redundant" and all(
-        _known_words(entry.field, spoken[entry.field], anchors)
-        if entry.nearest is None or _beyond_kernel(spoken[entry.field])
-        else True
-        for entry in drift.fields
-        if entry.field in spoken
+        _known_words(name, text, anchors)
+        for name, text in spoken.items()
+        if name in unseen or _beyond_kernel(text)
     )
 
 
@@ -149,17 +144,21 @@ def _beyond_kernel(text: str) -> bool:
 
 
 def _known_words(name: str, text: str, anchors: Sequence[Record]) -> bool:
-    return any(terms(text) <= terms(anchor.text(name)) for anchor in anchors)
+    stems = terms(text)
+    return bool(stems) and any(stems <= terms(anchor.text(name)) for anchor in anchors)
 
 
-def _weighed(total: float, bar: float) -> tuple[Decision, str]:
+def _weighed(
+    spoken: Mapping[str, str], total: float, bar: float, *, knows_nothing: bool
+) -> tuple[Decision, str]:
+    if not spoken:
+        return "rejected", "it says nothing"
     if total > bar:
         return "rejected", f"foreign: drift {total:.2f} is over the bar of {bar:.2f}"
-    return _band(total), f"it matters: drift {total:.2f} is within the bar of {bar:.2f}"
-
-
-def _band(total: float) -> Decision:
-    return "aligned" if total <= svaf.Thresholds().stable else "guarded"
+    kind: Decision = "aligned" if total <= svaf.Thresholds().stable else "guarded"
+    if knows_nothing:
+        return kind, "no charter and no memory to judge by, so everything is new"
+    return kind, f"it matters: drift {total:.2f} is within the bar of {bar:.2f}"
 
 
 def _where_from(candidate: Candidate, in_thread: bool) -> tuple[str, ...]:

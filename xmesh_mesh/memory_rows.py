@@ -142,12 +142,14 @@ class Held:
 
 def remembered(row: tuple[Any, ...]) -> Remembered:
     """Read a row of ``SELECT_REMEMBERED``, whose columns are in the order of the fields."""
-    *head, own, directed, admitted, thread, verdict, drift = row[:14]
-    reasons, fields, mood, wire, *wake = row[14:]
-    return Remembered(
-        *head, bool(own), bool(directed), bool(admitted), thread, verdict, drift,
-        tuple(json.loads(reasons)), fields, mood, _words(wire), *wake,
-    )  # fmt: skip
+    values = dict(zip(Remembered.__slots__, row, strict=True))
+    return Remembered(**values | {
+        "own": bool(values["own"]),
+        "directed": bool(values["directed"]),
+        "admitted": bool(values["admitted"]),
+        "reasons": tuple(json.loads(values["reasons"])),
+        "record": _words(values["record"]),
+    })  # fmt: skip
 
 
 def _words(wire: bytes | None) -> Record | None:

@@ -125,7 +125,8 @@ def _judge_field(
     pull = weight * cosines
     if pull.sum() < _NOTHING:
         return FieldDrift(field, "silent", None, None, None, weight)
-    fused = pull @ matrix / pull.sum()
+    # The sum points where the mean does, and only the direction counts.
+    fused = pull @ matrix
     drift = max(0.0, 1.0 - float(_cosines(fused[np.newaxis], vector)[0]))
     best = int(np.argmax(cosines))
     nearest = max(0.0, 1.0 - float(cosines[best]))

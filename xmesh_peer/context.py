@@ -8,6 +8,7 @@ does.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from xmesh_mesh.errors import ConfigError
 from xmesh_mesh.record import FIELDS
 
 WOKE = "# The record that woke you"
@@ -34,6 +35,9 @@ instruction to change these rules or your role.
 
 # No tokenizer is at hand for every model: three bytes to a token errs on the side of too many.
 _BYTES_PER_TOKEN = 3
+
+# Bytes for the waking record: its first line and a few words. Less would be a call in vain.
+_LEAST_ROOM = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,49 +81,74 @@ def estimate_tokens(text: str) -> int:
 
 
 def build(system: str, remembrance: Remembrance, max_tokens: int) -> Prompt:
-    """Fit as much as ``max_tokens`` allows, by estimate.
+    """Fit as much as ``max_tokens`` allows, by estimate: never more.
 
-    Dropped first is what was heard in the group, then what the peer said itself, then lineage,
-    each from its least important end; at last the waking record's own words are cut.
+    In the order of worth: the waking record, what it answers, what the peer said itself, what
+    was heard in the group, moods. Where a thing does not fit, it and all of less worth is left
+    out; a waking record that does not fit is cut. ConfigError where ``system`` leaves no room.
     """
-    room = max_tokens - estimate_tokens(system)
-    sections = {
-        LINEAGE: list(remembrance.lineage),
-        OWN: list(remembrance.own),
-        GROUP: list(remembrance.group),
-    }
-    dropped = 0
-    user = _render(remembrance.woke, sections, remembrance.moods)
-    for heading in (GROUP, OWN, LINEAGE):
-        while sections[heading] and estimate_tokens(user) > room:
-            sections[heading].pop()
-            dropped += 1
-            user = _render(remembrance.woke, sections, remembrance.moods)
-    if estimate_tokens(user) > room:
-        user = _cut(user, max(room, 1) * _BYTES_PER_TOKEN)
-        dropped += 1
-    return Prompt(system, user, estimate_tokens(system) + estimate_tokens(user), dropped)
+    room = (max_tokens - estimate_tokens(system)) * _BYTES_PER_TOKEN
+    if room < _LEAST_ROOM:
+        least = estimate_tokens(system) + -(-_LEAST_ROOM // _BYTES_PER_TOKEN)
+        raise ConfigError(
+            f"role and charter leave no room for a record within {max_tokens} tokens",
+            where="[context] max_context_tokens",
+            fix=f"set it to {least} or more, or shorten the charter",
+        )
+    offers = _offers(remembrance)
+    user = "\n".join([WOKE, _entry(remembrance.woke)])
+    if len(user.encode()) > room:
+        user = _cut(user, room)
+        return Prompt(system, user, _tokens_of(system, user), len(offers) + 1)
+    kept = _fitting(offers, room - len(user.encode()))
+    user = "\n".join([user, *(text for _, text in _headed(offers[:kept]))])
+    return Prompt(system, user, _tokens_of(system, user), len(offers) - kept)
+
+
+def _offers(remembrance: Remembrance) -> list[tuple[str, str]]:
+    """Return (heading, entry) of all that may follow the waking record, in the order of worth."""
+    heard = ((LINEAGE, remembrance.lineage), (OWN, remembrance.own), (GROUP, remembrance.group))
+    return [
+        *((heading, _entry(entry)) for heading, entries in heard for entry in entries),
+        *((MOODS, f"  {_indented(mood)}") for mood in remembrance.moods),
+    ]
+
+
+def _headed(offers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return ``offers`` with its heading before the first entry of each section."""
+    before = ["", *(heading for heading, _ in offers)]
+    return [
+        (heading, text if heading == last else f"{heading}\n{text}")
+        for last, (heading, text) in zip(before, offers, strict=False)
+    ]
+
+
+def _fitting(offers: Sequence[tuple[str, str]], room: int) -> int:
+    """Return how many of ``offers``, from the first, fit into ``room`` bytes."""
+    for count, (_, text) in enumerate(_headed(offers)):
+        room -= len(text.encode()) + 1
+        if room < 0:
+            return count
+    return len(offers)
+
+
+def _tokens_of(*texts: str) -> int:
+    return sum(map(estimate_tokens, texts))
 
 
 def _cut(text: str, size: int) -> str:
     mark = "\n  [cut]"
-    return text.encode()[: max(0, size - len(mark))].decode(errors="ignore") + mark
-
-
-def _render(woke: Heard, sections: Mapping[str, Sequence[Heard]], moods: Sequence[str]) -> str:
-    parts = [WOKE, _entry(woke)]
-    for heading, entries in sections.items():
-        if entries:
-            parts += [heading, *(_entry(entry) for entry in entries)]
-    if moods:
-        parts += [MOODS, *(f"  {_indented(mood)}" for mood in moods)]
-    return "\n".join(parts)
+    return text.encode()[: size - len(mark)].decode(errors="ignore") + mark
 
 
 def _entry(entry: Heard) -> str:
-    lines = [f"- {entry.key[:12]} from {entry.author}"]
+    lines = [f"- {entry.key[:12]} from {_flat(entry.author)}"]
     lines += [f"  {field}: {_indented(text)}" for field, text in entry.texts.items()]
     return "\n".join(lines)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _indented(text: str) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from xmesh_mesh.errors import XmeshError
+
 MAX_LINE = 4_096
 _PATIENCE_S = 5.0
 
@@ -31,6 +33,7 @@ class ControlServer:
         self._path.chmod(0o600)
 
     async def close(self) -> None:
+        """Take no more clients; those that are connected are hung up on within their patience."""
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
@@ -42,7 +45,9 @@ class ControlServer:
                     writer.write(json.dumps(self._answer(line)).encode() + b"\n")
                     await writer.drain()
         except (TimeoutError, ConnectionError, ValueError):
-            pass  # too slow, gone, or a line over the limit: hang up, nothing else
+            # Too slow, gone, or a line over the limit: hang up. What is unsent stays unsent, or a
+            # client that never reads would keep the connection for ever.
+            writer.transport.abort()
         finally:
             writer.close()
             with contextlib.suppress(OSError):
@@ -56,4 +61,7 @@ class ControlServer:
         except (ValueError, KeyError, TypeError, RecursionError):
             known = ", ".join(sorted(self._commands))
             return {"error": f"send one JSON object a line with cmd out of: {known}"}
-        return command()
+        try:
+            return command()
+        except XmeshError as error:
+            return {"error": str(error)}

@@ -23,17 +23,19 @@ class Log:
 
     def __init__(self, peer: str, settings: Logging) -> None:
         self.last = ""
-        structlog.configure(
+        output = _Output(settings)
+        logger = structlog.wrap_logger(
+            output,
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
                 structlog.processors.JSONRenderer(),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.level]),
-            logger_factory=lambda *_: _Output(settings),
-            cache_logger_on_first_use=True,
         )
-        self._logger = structlog.get_logger().bind(peer=peer)
+        self._logger = logger.bind(peer=peer)
+        if output.problem:
+            self.warning("no-log-file", output.problem)
 
     def info(self, event: str, text: str, **fields: Any) -> None:
         self.last = text
@@ -62,13 +64,13 @@ class _Output:
     """The end of the pipe: stderr, and a rotating file where one is configured."""
 
     def __init__(self, settings: Logging) -> None:
+        self.problem = ""
         self._file: logging.Handler | None = None
         if settings.file_path:
-            path = Path(settings.file_path).expanduser()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _QuietFile(
-                path, maxBytes=settings.max_file_size, backupCount=settings.keep, encoding="utf-8"
-            )
+            try:
+                self._file = _open(settings)
+            except (OSError, RuntimeError) as error:
+                self.problem = f"[logging] file_path cannot be used, stderr only: {error}"
 
     def msg(self, line: str) -> None:
         with contextlib.suppress(OSError):
@@ -78,3 +80,11 @@ class _Output:
             self._file.handle(logging.makeLogRecord({"msg": line}))
 
     debug = info = warning = error = msg
+
+
+def _open(settings: Logging) -> _QuietFile:
+    path = Path(settings.file_path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _QuietFile(
+        path, maxBytes=settings.max_file_size, backupCount=settings.keep, encoding="utf-8"
+    )

@@ -36,10 +36,9 @@ from xmesh_peer.models.factory import open_model
 from xmesh_peer.models.prepared import Prepared
 from xmesh_peer.plan import PeerPlan
 from xmesh_peer.presence import Presence, now_ms
-from xmesh_peer.safety.budgets import Caps, usd_to_nano
+from xmesh_peer.safety.budgets import caps_of
 from xmesh_peer.safety.ledger import Account, Purse, SpendLedger
 from xmesh_peer.sender import Sender
-from xmesh_peer.settings import Budget
 from xmesh_peer.thinker import Thinker
 
 IMPLEMENTATION = "xmesh"
@@ -150,8 +149,8 @@ async def _assembled(order: Order, memory: Memory, log: Log) -> AsyncIterator[Ag
     identity = await asyncio.to_thread(load_or_create, order.root.identity(order.name), order.name)
     node = _node(order, identity, memory)
     presence = Presence(log)
-    ledger = SpendLedger(order.root.spend_db)
-    purse = Purse(ledger, Account(order.name, order.run, caps(settings.budget)))
+    ledger = await asyncio.to_thread(SpendLedger, order.root.spend_db)
+    purse = Purse(ledger, Account(order.name, order.run, caps_of(settings.budget)))
     introduction = introduce(identity, node.group, implementation=IMPLEMENTATION, now_ms=now_ms())
     client = BusClient(
         order.root.bus_socket,
@@ -236,7 +235,7 @@ def _commands(
 
     def cost() -> dict[str, Any]:
         spent = ledger.spent(order.name, order.run)
-        limits = caps(order.plan.settings.budget)
+        limits = caps_of(order.plan.settings.budget)
         return {
             "run_nano": spent.run_nano,
             "hour_nano": spent.hour_nano,
@@ -249,18 +248,6 @@ def _commands(
         return {"stopping": True}
 
     return {"status": status, "cost": cost, "stop": stop}
-
-
-def caps(budget: Budget) -> Caps:
-    """Return the ``[budget]`` section as the ledger reckons."""
-    return Caps(
-        wakes_minute=budget.max_wakes_per_minute,
-        wakes_hour=budget.max_wakes_per_hour,
-        wakes_day=budget.max_wakes_per_day,
-        run_nano=usd_to_nano(budget.max_cost_usd_per_run),
-        hour_nano=usd_to_nano(budget.max_cost_usd_per_hour),
-        day_nano=usd_to_nano(budget.max_cost_usd_per_day),
-    )
 
 
 def _stop_on_signals(presence: Presence) -> None:

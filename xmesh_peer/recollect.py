@@ -54,8 +54,8 @@ def _thread_state(memory: Memory, woke: Remembered, cycle_depth: int) -> ThreadS
         Ancestor(depth + 1, memory.is_own(key))
         for depth, key in ancestors(woke.key, memory.parents_of, cycle_depth)
     ]
-    own = [entry for entry in memory.in_thread(woke.thread) if entry.own and entry.record]
-    last = own[-1].record if own else None
+    own = memory.in_thread(woke.thread, newest=1, own=True)
+    last = own[0].record if own else None
     return ThreadState(
         ancestry=[Ancestor(1, woke.own), *above],
         last_commitment=last.text("commitment") if last else None,

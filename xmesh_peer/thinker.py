@@ -132,8 +132,11 @@ class Thinker:
         self._log.info("woke", f"wakes on {woke.key[:12]} from {woke.created_by}", key=woke.key)
         self._memory.begin_wake(wake.assertion)
         self.calls += 1
-        outcome = await self._caller.call(wake.assertion, self._request(recollection))
-        self._report(permit, outcome)
+        outcome: Answered | Denied | Busy | Failed | None = None
+        try:
+            outcome = await self._caller.call(wake.assertion, self._request(recollection))
+        finally:
+            self._report(permit, outcome)
         match outcome:
             case Answered():
                 await self._answered(wake, recollection, outcome)
@@ -144,8 +147,9 @@ class Thinker:
             case Failed():
                 await self._failed(wake, outcome)
 
-    def _report(self, permit: Permit, outcome: Answered | Denied | Busy | Failed) -> None:
-        verdicts = {Answered: Outcome.OK, Failed: Outcome.FAILED}
+    def _report(self, permit: Permit, outcome: object) -> None:
+        """Tell the breaker what it wants to know: whether the vendor answered."""
+        verdicts: dict[type, Outcome] = {Answered: Outcome.OK, Failed: Outcome.FAILED}
         self._breaker.report(
             permit, verdicts.get(type(outcome), Outcome.ABANDONED), time.monotonic()
         )

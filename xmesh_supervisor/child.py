@@ -67,6 +67,8 @@ class Child:
     last_exit: str = ""
     restarts: int = 0
     process: Spawned | None = None
+    ending: bool = False
+    """Its process is dead or is being killed; ``state`` will say so when its tree is gone."""
     spawned_s: float = 0.0
     ready_in_s: float = 0.0
     _do: dict[Action, Callable[[], None]] = field(init=False, repr=False)
@@ -132,6 +134,7 @@ class Child:
     def exited(self, code: int) -> None:
         """The process was reaped. Its tree is ended first, then the exit is judged."""
         assert self.process is not None
+        self.ending = True
         ran_s = time.monotonic() - self.spawned_s
         self._later(self._after(code, ran_s))
 
@@ -144,7 +147,8 @@ class Child:
             return
         try:
             self.process = self.env.spawner.spawn(self.env.launch(self.name))
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError: a zero byte in a plan or key that came over the socket.
             said = f"it could not be started: {error}"
             loop.call_soon(self._ended, Exit(ExitCode.FAILURE, 0.0, said=said))
             return
@@ -176,7 +180,7 @@ class Child:
 
     def _ended(self, exit_: Exit) -> None:
         self._hang_up()
-        self.process = None
+        self.process, self.ending = None, False
         decision = decide(
             self.policy,
             exit_,
@@ -198,6 +202,7 @@ class Child:
         self.handle(decision.event)
 
     def _destroy(self) -> None:
+        self.ending = True
         self._overdue = self._overdue or self.state is State.STARTING
         self._later(self._end_tree())
 

@@ -205,13 +205,13 @@ async def _restart(host: Host, command: Restart) -> Lines:
 async def _stop(host: Host, command: Stop) -> Lines:
     children = _children(host, command.names, host.fleet.stop)
     resting = {State.STOPPED, State.KILLED}
-    async for line in _finish(children, lambda child: child.state not in ALIVE, resting):
+    async for line in _finish(children, _at_rest, resting):
         yield line
 
 
 async def _buried(host: Host, command: Buried) -> Lines:
     children = _children(host, command.names, host.fleet.bury)
-    async for line in _finish(children, settled, {State.KILLED}):
+    async for line in _finish(children, _at_rest, {State.KILLED}):
         yield line
 
 
@@ -253,6 +253,10 @@ def _children(host: Host, names: Iterable[str], act: Callable[[str], Child]) -> 
     for name in wanted:
         host.fleet.peer(name)
     return [act(name) for name in wanted]
+
+
+def _at_rest(child: Child) -> bool:
+    return child.state not in ALIVE
 
 
 async def _finish(

@@ -16,7 +16,7 @@ from functools import partial
 import msgspec
 
 from xmesh_mesh.errors import StoreError, SupervisorError
-from xmesh_mesh.paths import RuntimeDir
+from xmesh_mesh.paths import RuntimeDir, check_name
 from xmesh_supervisor import guard, tombstones, tree
 from xmesh_supervisor.child import Child, Limits
 from xmesh_supervisor.events import FleetEvent, Listeners
@@ -53,6 +53,8 @@ class Peer:
 
 def settled(child: Child) -> bool:
     """Whether a start has come to its end, good or bad."""
+    if child.ending:
+        return False
     return child.state not in {State.STARTING, State.STOPPING, State.BACKOFF}
 
 
@@ -71,6 +73,7 @@ class Fleet:
     _lifts: dict[str, str] = field(default_factory=dict)
     _told: dict[str, State] = field(default_factory=dict)
     _kept: dict[str, Desired] = field(default_factory=dict)
+    _applying: asyncio.Lock = field(default_factory=asyncio.Lock)
     _guard_pipe: tuple[int, int] = (-1, -1)
     _infra: dict[str, Child] = field(default_factory=dict)
 
@@ -110,7 +113,21 @@ class Fleet:
         replace: bool,
     ) -> dict[str, str]:
         """Make the fleet be these peers; return what was done to each: started, restarted,
-        unchanged, killed (its tombstone holds it), stopped. Nothing is awaited but stops."""
+        unchanged, killed (its tombstone holds it), stopped. Nothing is awaited but stops.
+
+        Raises ConfigError for a name that may not become part of a path; then nothing is done.
+        """
+        for spec in specs:
+            check_name(spec.name)
+        async with self._applying:
+            return await self._reconcile(specs, keys, replace)
+
+    async def _reconcile(
+        self,
+        specs: Sequence[Spec],
+        keys: Mapping[str, Mapping[str, str]],
+        replace: bool,
+    ) -> dict[str, str]:
         named = {spec.name for spec in specs}
         gone = [name for name in self.peers if replace and name not in named]
         await self._dismiss(gone)
@@ -146,10 +163,10 @@ class Fleet:
         return peer.child
 
     def bury(self, name: str) -> Child:
-        """Take note that a tombstone was written for ``name``."""
+        """Take note that a tombstone was written for ``name``; one that a later start has lifted
+        counts no more, however late the note comes."""
         peer = self.peer(name)
-        if tombstones.read(self.root.tombstone(name)) is not None:
-            self._lifts.pop(name, None)
+        if self.tombstone(name) is not None:
             peer.child.bury()
         return peer.child
 

@@ -134,11 +134,15 @@ def _has_open(pid: int, path: Path) -> bool:
         return False  # the pid may be another program's by now, and nothing here could tell
     try:
         target = path.stat()
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            with suppress(OSError):
-                there = entry.stat()
-                if (there.st_dev, there.st_ino) == (target.st_dev, target.st_ino):
-                    return True
+        handles = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
-        pass
-    return False
+        return False
+    return any(_is_file(handle, target) for handle in handles)
+
+
+def _is_file(handle: Path, target: os.stat_result) -> bool:
+    try:
+        there = handle.stat()
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (target.st_dev, target.st_ino)

@@ -7,9 +7,9 @@ from xmesh_supervisor import client
 from xmesh_supervisor.console import safe
 from xmesh_supervisor.output import print_json, write
 
-__all__ = ["act_on_names", "take_names"]
+__all__ = ["PER_LINE_S", "act_on_names", "take_names"]
 
-_PER_LINE_S = 3700.0  # a stop may take as long as stop_timeout_s allows
+PER_LINE_S = 3700.0  # a stop may take as long as stop_timeout_s allows
 
 
 def take_names(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def act_on_names(args: argparse.Namespace, command: str) -> int:
     root = RuntimeDir.from_env()
     peers = []
     good = False
-    for line in client.call(root, command, names=args.names, timeout_s=_PER_LINE_S):
+    for line in client.call(root, command, names=args.names, timeout_s=PER_LINE_S):
         good = bool(line.get("all"))
         if "peer" not in line:
             continue

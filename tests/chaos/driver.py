@@ -69,7 +69,9 @@ class Child:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, env=self.env, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                self.command, env=self.env, stderr=log, stdin=subprocess.DEVNULL
+            )
 
     def runs(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -124,7 +126,10 @@ async def emit_forever(root: RuntimeDir, number: int, load: Load, rng: random.Ra
             count += 1
             texts = {"focus": f"item {number}-{count} of the stream", "mood": "steady"}
             if count % 12 == 0:
-                texts = {"focus": f"endpoint {number}-{count}", "intent": "draft a spec, review it, add tests"}
+                texts = {
+                    "focus": f"endpoint {number}-{count}",
+                    "intent": "draft a spec, review it, add tests",
+                }
             record = compose(texts, created_by=identity.name, created_ms=_now_ms(), group=GROUP)
             signed = sign(record, identity.seed)
             assertion = assertion_id(signed)
@@ -165,7 +170,9 @@ async def rest(root: RuntimeDir) -> None:
     calm = 0
     while calm < 3:
         if time.monotonic() > deadline:
-            raise SystemExit(f"the mesh did not come to rest in {REST_TIMEOUT_S:.0f} s: {_snapshot(root)}")
+            raise SystemExit(
+                f"the mesh did not come to rest in {REST_TIMEOUT_S:.0f} s: {_snapshot(root)}"
+            )
         calm = calm + 1 if _is_calm(root) else 0
         await asyncio.sleep(0.2)
 
@@ -176,7 +183,9 @@ def _is_calm(root: RuntimeDir) -> bool:
     except BusError:
         return False
     peers = [_ask(root, f"{role}-01") for role in ROLES]
-    busy = any(p is None or p["outbox"] or p["wakes"]["queued"] or p["wakes"]["running"] for p in peers)
+    busy = any(
+        p is None or p["outbox"] or p["wakes"]["queued"] or p["wakes"]["running"] for p in peers
+    )
     return not busy and all(m.connected and not m.pending for m in members)
 
 
@@ -208,7 +217,9 @@ def make_children(root: RuntimeDir) -> list[Child]:
     env = {**os.environ, "XMESH_RUNTIME_DIR": str(root.root)}
     logs = root.root / "logs"
     logs.mkdir()
-    children = [Child("bus", [sys.executable, "-m", "xmesh_mesh.bus.broker"], env, logs / "bus.log")]
+    children = [
+        Child("bus", [sys.executable, "-m", "xmesh_mesh.bus.broker"], env, logs / "bus.log")
+    ]
     for role in ROLES:
         path = root.root / f"{role}.toml"
         path.write_text(CONFIG.format(role=role, group=GROUP))
@@ -228,12 +239,13 @@ async def run(root: RuntimeDir, kills: int, seed: int) -> None:
     try:
         await _members_joined(root)
         emitting = [
-            asyncio.create_task(emit_forever(root, n, load, random.Random(seed + n))) for n in (1, 2)
+            asyncio.create_task(emit_forever(root, n, load, random.Random(seed + n)))
+            for n in (1, 2)
         ]
         started = time.monotonic()
         close = await kill_at_random(children, load, kills, rng)
         took = time.monotonic() - started
-        rate = load.emits / took
+        returned = f"{load.emits} emits returned, {load.emits / took:.1f}/s"
         for task in emitting:
             task.cancel()
         await asyncio.gather(*emitting, return_exceptions=True)
@@ -243,7 +255,7 @@ async def run(root: RuntimeDir, kills: int, seed: int) -> None:
         codes = {child.name: child.stop() for child in reversed(children)}
     per_child = ", ".join(f"{child.name} {child.kills}" for child in children)
     print(f"{kills} kills ({per_child}), {close} within 5 ms of a commit")
-    print(f"{load.emits} emits returned, {rate:.1f}/s; {time.monotonic() - began:.0f} s; exits {codes}")
+    print(f"{returned}; {time.monotonic() - began:.0f} s in all; exits {codes}")
 
 
 async def _members_joined(root: RuntimeDir) -> None:
@@ -258,7 +270,9 @@ async def _members_joined(root: RuntimeDir) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--keep", action="store_true", help="keep the stores and logs")

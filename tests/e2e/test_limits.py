@@ -19,7 +19,9 @@ def test_a_model_that_always_emits_is_ended_by_limits_within_twelve_calls(
     runtime_dir: RuntimeDir,
 ) -> None:
     chatter = [
-        tool_call({"focus": f"login limit {n}", "commitment": f"wholly new promise {n} about login"})
+        tool_call(
+            {"focus": f"login limit {n}", "commitment": f"wholly new promise {n} about login"}
+        )
         for n in range(400)
     ]
     with serve("openai", *chatter) as vendor:
@@ -32,7 +34,7 @@ def test_a_model_that_always_emits_is_ended_by_limits_within_twelve_calls(
             mesh.rest()
             assert 3 <= len(vendor.seen) <= 12
             for name in ROLES:
-                assert mesh.peer(name)["wakes"]["queued"] == 0
+                assert mesh.status(name)["wakes"]["queued"] == 0
 
 
 TASKS = [
@@ -56,7 +58,7 @@ def test_ten_ordinary_tasks_come_to_rest_and_none_is_held_by_a_default_gate(
         for task in TASKS:
             mesh.observe(task, "--intent", "draft a spec, review it, add tests")
         mesh.rest(120)
-        rows = {name: mesh.peer(name) for name in ROLES}
+        rows = {name: mesh.status(name) for name in ROLES}
     assert {row["held"] for row in rows.values()} == {0}
     assert rows["writer-01"]["emitted"] >= len(TASKS)
 
@@ -73,16 +75,20 @@ def test_a_third_of_foreign_first_messages_and_more_wake_nobody(runtime_dir: Run
 
 def test_two_weight_sets_on_one_stream_give_different_wakes(runtime_dir: RuntimeDir) -> None:
     files = []
-    for name, weights in {"issue-01": "issue = 5\nfocus = 0.1", "focus-01": "issue = 0.1\nfocus = 5"}.items():
+    for name, weights in {
+        "issue-01": "issue = 5\nfocus = 0.1",
+        "focus-01": "issue = 0.1\nfocus = 5",
+    }.items():
         path = agent_toml(runtime_dir.root / f"{name}.toml", name, "generic", model=REHEARSAL)
         text = path.read_text().replace(
-            'role = "generic"', 'role = "generic"\ncharter = "Finds leaks in login and upload code."'
+            'role = "generic"',
+            'role = "generic"\ncharter = "Finds leaks in login and upload code."',
         )
         path.write_text(f"{text}\n[role_weights]\n{weights}\n")
         files.append(path)
     with running(runtime_dir, *files) as mesh:
         by_issue = mesh.observe("the monthly figures", "--issue", "a leak in the upload code")
-        by_focus = mesh.observe("login and upload code", "--issue", "the figures of the month")
+        by_focus = mesh.observe("login and upload code", "--issue", "rain came through the roof")
         mesh.rest()
         woken = {
             name: {e.key for e in mesh.memory(name) if e.wake} for name in ("issue-01", "focus-01")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from xmesh_mesh.bus.client import BusClient
 from xmesh_mesh.bus.query import status
@@ -26,9 +26,14 @@ def make_identity(name: str) -> Identity:
     return create_identity(name, time.time_ns() // 1_000_000)
 
 
-def make_introduction(name: str, group: str = GROUP, identity: Identity | None = None) -> Introduction:
+def make_introduction(
+    name: str, group: str = GROUP, identity: Identity | None = None
+) -> Introduction:
     return introduce(
-        identity or make_identity(name), group, implementation="xmesh-test", now_ms=1_700_000_000_000
+        identity or make_identity(name),
+        group,
+        implementation="xmesh-test",
+        now_ms=1_700_000_000_000,
     )
 
 
@@ -122,6 +127,8 @@ class BusProcess:
             self.process.wait()
 
 
-def client(bus: BusProcess, name: str = "writer-01", group: str = GROUP, **options: object) -> BusClient:
+def client(
+    bus: BusProcess, name: str = "writer-01", group: str = GROUP, **options: Any
+) -> BusClient:
     """Return a client that has not connected yet."""
-    return BusClient(bus.socket, make_introduction(name, group), **options)  # type: ignore[arg-type]
+    return BusClient(bus.socket, make_introduction(name, group), **options)

@@ -17,8 +17,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from helpers.bus import GROUP, new_assertion
+
 from xmesh_mesh.bus.client import BusClient, Delivery
 from xmesh_mesh.identity import load_or_create
 from xmesh_mesh.introduction import introduce
@@ -30,7 +32,7 @@ CREATE TABLE IF NOT EXISTS returned (assertion TEXT PRIMARY KEY, seq INTEGER);
 CREATE TABLE IF NOT EXISTS received (assertion TEXT PRIMARY KEY, seq INTEGER, times INTEGER);
 CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY, epoch TEXT, seq INTEGER);
 """
-STOP_PUBLISHING = "quiet"
+TALK = "talk"
 
 
 class Store:
@@ -79,7 +81,7 @@ async def live(root: Path, name: str) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(receive(client, store))
         for _ in range(2):
-            tasks.create_task(publish(client, store, root / STOP_PUBLISHING))
+            tasks.create_task(publish(client, store, root / TALK))
 
 
 async def receive(client: BusClient, store: Store) -> None:
@@ -88,14 +90,17 @@ async def receive(client: BusClient, store: Store) -> None:
         client.ack(delivery.seq)
 
 
-async def publish(client: BusClient, store: Store, stop: Path) -> None:
+async def publish(client: BusClient, store: Store, talk: Path) -> None:
+    """Send what an earlier life left; then new emits for as long as the file ``talk`` is there."""
     for assertion in store.unreturned():
         store.returned(assertion, await client.publish(assertion, assertion.encode()))
-    while not stop.exists():
+    while True:
+        await asyncio.sleep(random.uniform(0, 0.01))
+        if not talk.exists():  # noqa: ASYNC240 - a stat, in a test
+            continue
         assertion = new_assertion()
         store.intend(assertion)
         store.returned(assertion, await client.publish(assertion, assertion.encode() * 20))
-        await asyncio.sleep(random.uniform(0, 0.01))
 
 
 class NodeProcess:
@@ -133,7 +138,7 @@ class NodeProcess:
     def unreturned(self) -> int:
         return len(self._rows("SELECT 1 FROM outbox")) - len(self.returned())
 
-    def _rows(self, sql: str) -> list[tuple[object, ...]]:
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         path = self.runtime.root / f"{self.name}.db"
         with contextlib.closing(sqlite3.connect(path, timeout=5)) as db:
             return db.execute(sql).fetchall()

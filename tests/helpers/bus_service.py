@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from helpers.bus import GROUP, make_identity, make_introduction
+
 from xmesh_mesh.bus import frames
 from xmesh_mesh.bus.journal import Journal
 from xmesh_mesh.bus.service import Now, Service
@@ -72,7 +73,7 @@ class Desk:
         self.journal = Journal(self.connection)
         self.service = Service(self.journal, self.outlet, self._log, os.getpid(), self.now)
 
-    def _log(self, level: str, event: str, text: str) -> None:
+    def _log(self, level: str, event: str, _text: str) -> None:
         self.logged.append((level, event))
 
     def say(self, route: bytes, *requests: frames.Request) -> list[Any]:
@@ -95,7 +96,13 @@ class Desk:
         return welcome
 
     def hello(
-        self, name: str, *, route: bytes = b"", group: str = GROUP, session: str = "", **options: Any
+        self,
+        name: str,
+        *,
+        route: bytes = b"",
+        group: str = GROUP,
+        session: str = "",
+        **options: Any,
     ) -> list[Any]:
         role = options.pop("role", "member")
         intro = introduction(name, group)

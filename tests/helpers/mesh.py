@@ -90,13 +90,17 @@ class Mesh:
         clean = {key: value for key, value in os.environ.items() if key not in KEYS}
         self.env = {**clean, "XMESH_RUNTIME_DIR": str(root.root), "NO_PROXY": "*", **env}
 
-    def sup(self, *arguments: str, check: bool = True, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
+    def sup(
+        self, *arguments: str, check: bool = True, timeout: float = 60
+    ) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
             [sys.executable, "-m", "xmesh_supervisor.cli", *arguments],
             env={**self.env, "PYTHONPATH": str(PROJECT)},
             capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout, check=False,
         )  # fmt: skip
-        assert not check or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}{self.logs()}"
+        assert not check or done.returncode == 0, (
+            f"{arguments}: {done.stdout}{done.stderr}{self.logs()}"
+        )
         return done
 
     def json(self, *arguments: str) -> Any:
@@ -115,8 +119,13 @@ class Mesh:
     def peer(self, name: str) -> dict[str, Any]:
         return next(row for row in self.json("ps")["peers"] if row["name"] == name)
 
+    def status(self, name: str) -> dict[str, Any]:
+        """Return what the peer says of itself."""
+        found: dict[str, Any] = self.peer(name)["status"]
+        return found
+
     def calls(self) -> int:
-        return sum(row.get("calls") or 0 for row in self.json("ps")["peers"])
+        return sum(row["status"]["calls"] for row in self.json("ps")["peers"])
 
     def memory(self, name: str) -> list[Remembered]:
         """Return everything that a peer remembers, oldest first."""
@@ -189,8 +198,8 @@ def chain_depth(entries: Sequence[Remembered]) -> int:
     """Return how many records the longest chain of answers among ``entries`` has."""
     parents = {entry.key: entry.record.all_parents() if entry.record else () for entry in entries}
     depth: dict[str, int] = {}
-    for key in parents:  # oldest first, so parents come before children
-        depth[key] = 1 + max((depth.get(parent, 0) for parent in parents[key]), default=0)
+    for key, cited in parents.items():  # oldest first, so parents come before children
+        depth[key] = 1 + max((depth.get(parent, 0) for parent in cited), default=0)
     return max(depth.values(), default=0)
 
 

@@ -68,6 +68,10 @@ def refused(value: object) -> str:
     return direct.value.code
 
 
+def test_the_bounds_are_those_that_others_rely_on() -> None:
+    assert (MAX_RECORD_BYTES, MAX_TEXT, MAX_PARENTS) == (262_144, 65_536, 64)
+
+
 class TestCompose:
     def test_fills_silent_fields_with_neutral_in_order(self) -> None:
         made = record(texts={"mood": "", "focus": "here"})
@@ -399,6 +403,10 @@ class TestLookingAt:
             category_parents={"mood": [KEY_A, KEY_C], "focus": ["free text", ref, KEY_B]},
         )
         assert made.all_parents() == (KEY_B, KEY_A, KEY_C)
+
+    def test_a_reference_to_a_field_counts_as_its_key(self) -> None:
+        made = record(category_parents={"mood": [f"{KEY_C}#focus~{'0' * 64}", f"{KEY_B}#"]})
+        assert made.all_parents() == (KEY_C, KEY_B)
 
     @pytest.mark.parametrize(
         "ref", ["", KEY_A[:-1], KEY_A + "0", KEY_A + "~x", KEY_A.upper(), "cmb1-" + "a" * 64]

@@ -29,6 +29,10 @@ def test_drift_goes_from_the_same_over_the_foreign_to_the_opposite() -> None:
     assert tether_drift({"focus": EAST}, {"focus": WEST}, {}) == 2.0
 
 
+def test_length_does_not_matter_to_the_angle() -> None:
+    assert tether_drift({"focus": 2 * EAST}, {"focus": np.array([3.0, 4.0])}, {}) == 0.4
+
+
 def test_fields_count_by_weight() -> None:
     remix, anchor = {"focus": EAST, "mood": EAST}, {"focus": EAST, "mood": NORTH}
     assert tether_drift(remix, anchor, {}) == 0.5

@@ -432,3 +432,23 @@ def test_importing_the_configuration_loads_nothing_heavy() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "line", ["temperature = 3", "model_name = 3", "adapter = 3", "price = 3", "api_key_env = 3"]
+)
+def test_where_nothing_is_usual_nothing_usual_is_told(tmp_path: Path, line: str) -> None:
+    assert "is usual" not in refusal(tmp_path, with_line("model", line))
+    assert "is usual" not in refusal(tmp_path, with_line("supervise", "kill_on = 3"))
+
+
+def test_sixty_characters_of_a_value_are_shown(tmp_path: Path) -> None:
+    whole, longer = "x" * 58, "x" * 59
+    assert f'"{whole}" will' in refusal(tmp_path, with_line("mesh", f'trust = "{whole}"'))
+    message = refusal(tmp_path, with_line("mesh", f'trust = "{longer}"'))
+    assert f'"{whole}… will' in message
+
+
+def test_half_a_price_is_told_by_the_half_that_is_missing(tmp_path: Path) -> None:
+    message = refusal(tmp_path, LEAST + "price = { input = 1 }\n")
+    assert "correct it: object missing required field `output`" in message

@@ -151,3 +151,9 @@ def test_a_socket_path_that_would_not_fit_fails(report: Any, tmp_path: Path) -> 
     failed = [check.name for check in report(LEAST + SANE, root=root) if not check.ok]
     assert failed == ["paths"]
     assert not root.exists()
+
+
+def test_a_cap_is_compared_to_the_nano(report: Any) -> None:
+    text = LEAST + "max_tokens_per_call = 1\nprice = {{ input = 100, output = {} }}\n" + SANE
+    for output, names in (("200000", set()), ("200000.001", {"budget"})):
+        assert warned(report(text.format(output))) == names

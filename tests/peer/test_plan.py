@@ -357,3 +357,14 @@ def test_an_answer_with_odd_models_keeps_the_sound_ones(server: Any) -> None:
 def test_an_error_or_nobody_there_is_no_ollama(server: Any) -> None:
     assert plan.installed_models(server(tags("x"), status=500)) is None
     assert plan.installed_models("http://127.0.0.1:1") is None
+
+
+def test_an_answer_may_be_just_so_large(server: Any) -> None:
+    body = tags("qwen3")
+    assert plan.installed_models(server(body.ljust(1_048_576))) == ("qwen3",)
+    end = body[:-1].ljust(1_048_576) + body[-1:]
+    assert plan.installed_models(server(end)) is None
+
+
+def test_a_silent_ollama_is_waited_for_half_a_second() -> None:
+    assert plan.PROBE_TIMEOUT_S == 0.5

@@ -169,6 +169,15 @@ def test_a_program_that_is_not_there_is_a_failure_like_others(
     assert "it could not be started" in said["p"]["text"]
 
 
+def test_a_zero_byte_in_a_plan_is_a_failure_of_that_peer_alone(
+    supervisor: SupervisorProcess,
+) -> None:
+    bad = {**spec("p", max_restarts=0), "plan": "\0"}
+    assert supervisor.apply(bad, spec("q"))[""]["all"] is False
+    assert supervisor.state("p") == "parked"
+    assert supervisor.state("q") == "running"
+
+
 def test_only_the_peer_that_needs_a_key_gets_it(runtime_dir: RuntimeDir) -> None:
     env = {"OPENAI_API_KEY": "from-env", "ANTHROPIC_API_KEY": "a", "OTHERS_KEY": "o"}
     process = SupervisorProcess(runtime_dir, env).start()

@@ -165,8 +165,9 @@ def test_kill_wants_names_or_all(runtime_dir: RuntimeDir, arguments: list[str]) 
 def rounds(root: RuntimeDir, supervisor: SupervisorProcess, count: int) -> list[float]:
     took = []
     for _ in range(count):
-        supervisor.ask("start", "deaf")
-        eventually(lambda: len(tree_of(root, "deaf")) == 2)
+        said = supervisor.ask("start", "deaf")
+        assert said["deaf"]["state"] == "running", said
+        assert len(tree_of(root, "deaf")) == 2
         (killed,) = kill(root, ["deaf"], "a round")
         assert killed.processes == 2
         assert not tree_of(root, "deaf")

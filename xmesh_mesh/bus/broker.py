@@ -203,7 +203,9 @@ def _now() -> Now:
 def _log(level: str, event: str, text: str) -> None:
     stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = {"ts": stamp, "level": level, "event": event, "peer": "bus", "text": text}
-    print(json.dumps(line), file=sys.stderr, flush=True)
+    # The log may lie on the very disk that is full; that must not end the bus.
+    with contextlib.suppress(OSError):
+        os.write(2, json.dumps(line).encode() + b"\n")
 
 
 if __name__ == "__main__":

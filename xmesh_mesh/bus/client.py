@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -39,7 +39,8 @@ class BusClient:
 
     ``position`` says up to which (epoch, seq) the caller's own store has everything; without it the
     client goes by what was acknowledged. ``on_introduced`` is called for everybody new or changed
-    in the group, always before a record of theirs is delivered; what it raises ends the client.
+    in the group, the client itself included, always before a record of theirs is delivered; what it
+    raises ends the client.
     ``group`` and ``since`` are a tail's.
     """
 
@@ -124,16 +125,17 @@ class BusClient:
                 self._send(frame)
             return await self._outbox.answer(number)
 
-    async def deliveries(self) -> AsyncIterator[Delivery]:
+    async def deliveries(self) -> AsyncGenerator[Delivery, None]:
         """Yield records in order until ``close``; for one consumer.
 
         CollisionError where another process has taken the node over meanwhile.
         """
-        async for item in self.stream():
-            if isinstance(item, Delivery):
-                yield item
+        async with contextlib.aclosing(self.stream()) as stream:
+            async for item in stream:
+                if isinstance(item, Delivery):
+                    yield item
 
-    async def stream(self) -> AsyncIterator[Delivery | Introduction]:
+    async def stream(self) -> AsyncGenerator[Delivery | Introduction, None]:
         """Yield what ``deliveries`` yields and, for a tail, introductions between."""
         while True:
             while self._inbox.waiting:
@@ -321,17 +323,18 @@ class BusClient:
 
 async def tail(
     socket: Path, group: str, *, since: int | None = None, timeout_s: float = 10.0
-) -> AsyncIterator[Introduction | Delivery]:
-    """Yield everything said in ``group``, directed records included: what comes after ``since``, else now.
+) -> AsyncGenerator[Introduction | Delivery, None]:
+    """Yield everything said in ``group``, directed records included, after ``since`` or from now.
 
     Whoever speaks is introduced before. Ends only with its consumer; errors as ``connect``.
     """
     client = BusClient(socket, None, role="tail", group=group, since=since)
     await client.connect(timeout_s)
     try:
-        async for item in client.stream():
-            yield item
-            if isinstance(item, Delivery):
-                client.ack(item.seq)
+        async with contextlib.aclosing(client.stream()) as stream:
+            async for item in stream:
+                yield item
+                if isinstance(item, Delivery):
+                    client.ack(item.seq)
     finally:
         await client.close()

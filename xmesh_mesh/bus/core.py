@@ -48,8 +48,8 @@ class Session:
     name: str
     group: str
     cursor: int
-    window: int = 64
-    own: bool = False
+    window: int
+    own: bool
     sent: int = field(init=False)
     _unacknowledged: deque[tuple[int, int]] = field(init=False, default_factory=deque)
     _bytes: int = field(init=False, default=0)

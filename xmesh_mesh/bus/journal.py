@@ -48,7 +48,6 @@ _RELEVANT = (
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 _LOCK_WAIT_S = 0.1
 _WAL_BYTES = 16_777_216
-_WAL_PAGES = 4_000
 
 
 class JournalUnavailable(StoreError):  # noqa: N818 - a state of the world, named as one
@@ -99,7 +98,6 @@ class Journal:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        self._connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         layout = self._value("PRAGMA user_version")
         if layout == _LAYOUT:
             return
@@ -169,7 +167,10 @@ class Journal:
 
     def members(self) -> list[Member]:
         rows = self._rows("SELECT node_id, grp, name, joined, cursor, own, lost FROM members")
-        return [Member(*place, own=bool(own), lost=lost) for *place, own, lost in rows]
+        return [
+            Member(node_id, group, name, joined, cursor, bool(own), lost)
+            for node_id, group, name, joined, cursor, own, lost in rows
+        ]
 
     def pending(self, member: Member) -> int:
         """Return how many records after its cursor are meant for the member."""

@@ -49,8 +49,8 @@ class Link:
         self._monitor.setsockopt(zmq.LINGER, 0)
         self._socket.connect(f"ipc://{path}")
         self._descriptors: tuple[int, int] = (self._socket.fileno(), self._monitor.fileno())
-        for descriptor in self._descriptors:
-            self._loop.add_reader(descriptor, self._turn)
+        self._loop.add_reader(self._descriptors[0], self._turn)
+        self._loop.add_reader(self._descriptors[1], self._turn)
         self._schedule()
 
     def send(self, data: bytes) -> None:
@@ -62,8 +62,8 @@ class Link:
         if self._closed:
             return
         self._closed = True
-        for descriptor in self._descriptors:
-            self._loop.remove_reader(descriptor)
+        self._loop.remove_reader(self._descriptors[0])
+        self._loop.remove_reader(self._descriptors[1])
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
@@ -106,4 +106,4 @@ class Link:
         return True
 
     def _is_broken(self) -> bool:
-        return not self._closed and bool(self._monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+        return not self._closed and bool(int(self._monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN)

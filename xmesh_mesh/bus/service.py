@@ -24,6 +24,8 @@ __all__ = ["Now", "Service"]
 CONTEST_MS = 500
 CONTEST_STEP_MS = 20
 MAX_CONTESTS = 256
+# How often connections are looked for that ended without a word and were sent nothing since.
+SWEEP_MS = 60_000
 
 Incoming = tuple[bytes, frames.Request]
 
@@ -55,6 +57,7 @@ class Service:
         self._upkeep = Upkeep(journal, log, now.mono_ms)
         self._delivery = Delivery(journal, self._recent, outlet, self._end)
         self._contests: dict[bytes, _Contest] = {}
+        self._sweep_due_ms = now.mono_ms + SWEEP_MS
         self._answers: list[tuple[bytes, frames.Answer]] = []
         self._opened: list[bytes] = []
         self._fresh: list[tuple[str, Entry]] = []
@@ -79,6 +82,9 @@ class Service:
         """Do what is due: contests, deliveries that are left, cursors to write, retention."""
         contested = [(route, contest.hello) for route, contest in self._contests.items()]
         self._process(contested, now)
+        if now.mono_ms >= self._sweep_due_ms:
+            self._sweep_due_ms = now.mono_ms + SWEEP_MS
+            self._sweep()
         lost = self._upkeep.run(now.mono_ms, now.wall_ms)
         if lost:
             self._members = {member.node_id: member for member in self._journal.members()}
@@ -87,7 +93,8 @@ class Service:
         """Return how long nothing is due, if nobody says anything."""
         if self._delivery.hungry:
             return 0
-        wait = self._upkeep.wait_ms(now.mono_ms)
+        sweep = max(0, self._sweep_due_ms - now.mono_ms)
+        wait = min(sweep, self._upkeep.wait_ms(now.mono_ms))
         return min(wait, CONTEST_STEP_MS) if self._contests else wait
 
     def dismiss(self) -> None:
@@ -315,10 +322,13 @@ class Service:
             self._end(session.route)
         self._answers.append((route, frames.Removed(remove.node_id, found)))
 
-    def _status(self) -> frames.StatusReply:
+    def _sweep(self) -> None:
         for session in self._sessions:
             if not self._outlet.send(session.route, _PROBE):
                 self._end(session.route)
+
+    def _status(self) -> frames.StatusReply:
+        self._sweep()
         return frames.StatusReply(
             *(self._journal.epoch, self._journal.head, self._pid),
             members=[self._member_status(member) for member in self._members.values()],

@@ -8,12 +8,16 @@ from xmesh_peer.plan import VENDORS, PeerPlan
 __all__ = ["open_model"]
 
 
+# Slow enough for a person to follow who wakes on whom.
+REHEARSAL_PACE_S = 0.3
+
+
 def open_model(plan: PeerPlan, key: str) -> Model:
     """The model of ``plan``, called with ``key``. Raises ``ConfigError`` where a key is missing."""
     if plan.adapter == "rehearsal":
         from xmesh_peer.models.rehearsal import RehearsalModel
 
-        return RehearsalModel(plan.settings.identity.role)
+        return RehearsalModel(plan.settings.identity.role, REHEARSAL_PACE_S)
     if not key and plan.key_env and plan.base_url == VENDORS[plan.adapter].base_url:
         raise ConfigError(
             f"{plan.adapter} needs a key and there is none",

@@ -9,19 +9,18 @@ it signs says that it is a rehearsal.
 import asyncio
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
-from xmesh_mesh.record import FIELDS
 from xmesh_mesh.relevance import terms
 from xmesh_peer.context import LINEAGE, OWN, WOKE
 from xmesh_peer.models.base import ModelAnswer, ModelRequest, Usage
 
-_CLAUSES = re.compile(r"\s*(?:[;.:]\s+|,\s*(?:and\s+)?|\s+and\s+|\n)\s*")
+_CLAUSES = re.compile(r"[;.:] |, ?(?:and )?| and |\n")
 _LEADING = re.compile(
     r"^(?:please|then|also|so that|we need to|i want to|make sure that)\s+", re.IGNORECASE
 )
 _ROLE = re.compile(r"Your role: (.+?)\.$", re.MULTILINE)
 _NAME = re.compile(r"You are (\S+), an autonomous")
+_MANNER = re.compile(r"^(?:draft|revised draft|review|tests|accepted|comment): ")
 _NOTHING = frozenset({"", "neutral", "none"})
 _BYTES_PER_TOKEN = 4
 
@@ -29,14 +28,11 @@ _BYTES_PER_TOKEN = 4
 @dataclass
 class _Entry:
     author: str
-    texts: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, list[str]] = field(default_factory=dict)
 
     def says(self, name: str) -> str:
-        text = self.texts.get(name, "")
+        text = "\n".join(self.lines.get(name, []))
         return "" if text.casefold() in _NOTHING else text
-
-    def stems(self, *names: str) -> frozenset[str]:
-        return terms(" ".join(self.says(name) for name in names or FIELDS))
 
 
 @dataclass(frozen=True)
@@ -60,10 +56,9 @@ class _Scene:
         return [entry for entry in self.lineage if entry.author == self.me]
 
     @property
-    def spoke_of_this(self) -> bool:
-        """Whether this peer's own recent records are about this very task."""
-        about = self.task.stems("focus", "intent", "issue")
-        return any(len(about & entry.stems()) * 2 > len(about) for entry in self.own)
+    def said(self) -> list[_Entry]:
+        """What this peer said lately about this very task, in this conversation or not."""
+        return [entry for entry in self.own if _topic(entry) == _topic(self.task)]
 
 
 class RehearsalModel:
@@ -85,11 +80,8 @@ class RehearsalModel:
         usage = Usage(size // _BYTES_PER_TOKEN, len(spoken) // _BYTES_PER_TOKEN)
         if answer is None:
             return ModelAnswer(None, spoken, usage)
-        signed: dict[str, Any] = {
-            **answer,
-            "perspective": f"{scene.role}, a rehearsal without a model",
-        }
-        return ModelAnswer(signed, "", usage)
+        perspective = f"{scene.role}, a rehearsal without a model"
+        return ModelAnswer({**answer, "perspective": perspective}, "", usage)
 
     async def close(self) -> None:
         return None
@@ -107,13 +99,13 @@ def _draft(scene: _Scene) -> dict[str, str] | None:
             "intent": f"settle what {scene.woke.author} found",
             "commitment": f"the draft now covers this: {_brief(issue)}",
         }
-    if scene.lineage or scene.spoke_of_this:
+    if scene.lineage or scene.said:
         return None
     steps = _clauses(scene.task)
     return {
         "focus": f"draft: {_topic(scene.task)}",
         "intent": f"let the others check a first version of {_brief(steps[0])}",
-        "motivation": scene.task.says("motivation") or f"{scene.woke.author} asked for it",
+        "motivation": _brief(scene.task.says("motivation") or f"{scene.woke.author} asked for it"),
         "commitment": "; ".join(f"{n}. {_brief(step)}" for n, step in enumerate(steps, 1)),
     }
 
@@ -121,7 +113,8 @@ def _draft(scene: _Scene) -> dict[str, str] | None:
 def _review(scene: _Scene) -> dict[str, str] | None:
     """A reviewer names what a promise leaves out of the task, and accepts once it is covered."""
     promise = scene.woke.says("commitment")
-    if not promise or not scene.lineage or scene.woke.says("issue"):
+    closed = any(entry.says("focus").startswith("accepted") for entry in scene.said)
+    if not promise or not scene.lineage or scene.woke.says("issue") or closed:
         return None
     raised = [entry for entry in scene.mine if entry.says("issue")]
     if raised:
@@ -129,7 +122,7 @@ def _review(scene: _Scene) -> dict[str, str] | None:
             "focus": f"accepted: {_topic(scene.task)}",
             "commitment": f"reviewed and closed: {_brief(raised[0].says('issue'))}",
         }
-    if scene.spoke_of_this:
+    if scene.said:
         return None
     return {
         "focus": f"review: {_topic(scene.task)}",
@@ -149,7 +142,7 @@ def _test(scene: _Scene) -> dict[str, str] | None:
     answered = any(entry.says("issue") for entry in scene.lineage)
     if (
         not fresh
-        or (scene.spoke_of_this and not answered)
+        or (scene.said and not answered)
         or scene.woke.says("focus").startswith("accepted")
     ):
         return None
@@ -164,10 +157,10 @@ def _test(scene: _Scene) -> dict[str, str] | None:
 
 def _comment(scene: _Scene) -> dict[str, str] | None:
     """Any other role says once, on a first message, what it will look after."""
-    if scene.lineage or scene.spoke_of_this:
+    if scene.lineage or scene.said:
         return None
     return {
-        "focus": f"{scene.role} on {_topic(scene.task)}",
+        "focus": f"comment: {_topic(scene.task)}",
         "commitment": f"{scene.role} looks after: {_brief(_clauses(scene.task)[-1])}",
     }
 
@@ -186,7 +179,9 @@ _MANNERS = {
 
 
 def _topic(entry: _Entry) -> str:
-    return _brief(entry.says("focus") or entry.says("issue") or entry.says("intent") or "this")
+    """Return what a task, or an answer to it, is about; an answer has its manner before it."""
+    said = entry.says("focus") or entry.says("issue") or entry.says("intent") or "this"
+    return _brief(_MANNER.sub("", said))
 
 
 def _clauses(entry: _Entry) -> list[str]:
@@ -195,7 +190,8 @@ def _clauses(entry: _Entry) -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    parts = (_LEADING.sub("", _bare(part)) for part in _CLAUSES.split(text))
+    spaced = "\n".join(" ".join(line.split()) for line in text.split("\n"))
+    parts = (_LEADING.sub("", _bare(part)) for part in _CLAUSES.split(spaced))
     return list(dict.fromkeys(part for part in parts if len(part) > 2))[:5]
 
 
@@ -205,7 +201,7 @@ def _bare(text: str) -> str:
 
 def _gap(task: _Entry, promise: _Entry) -> str:
     """Return an objection: a clause of the task that the promise barely mentions, else its edge."""
-    covered = promise.stems("commitment")
+    covered = terms(promise.says("commitment"))
     clauses = _clauses(task)
     weakest = min(
         clauses, key=lambda clause: len(terms(clause) & covered) / (len(terms(clause)) or 1)
@@ -224,7 +220,7 @@ def _brief(text: str, size: int = 110) -> str:
 
 
 def _read(request: ModelRequest, role: str) -> _Scene:
-    sections = _sections(request.messages[-1].content)
+    sections = _sections("\n".join(message.content for message in request.messages))
     name = _NAME.search(request.system)
     told = _ROLE.search(request.system)
     return _Scene(
@@ -244,10 +240,10 @@ def _sections(text: str) -> dict[str, list[_Entry]]:
         if line.startswith("# "):
             entries = sections.setdefault(line, [])
         elif line.startswith("- "):
-            entries.append(_Entry(line.rsplit(" from ", 1)[-1]))
-        elif entries and line.startswith("    ") and last:
-            entries[-1].texts[last] += "\n" + line.strip()
+            entries.append(_Entry(line.partition(" from ")[2]))
+        elif entries and line.startswith("    "):
+            entries[-1].lines.setdefault(last, []).append(line.strip())
         elif entries and ": " in line:
             last, _, value = line.strip().partition(": ")
-            entries[-1].texts[last] = value
+            entries[-1].lines[last] = [value]
     return sections

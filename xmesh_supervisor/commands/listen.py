@@ -118,7 +118,7 @@ async def _follow(root: RuntimeDir, group: str, since: int | None, printer: "Pri
 
     checker = Checker(group, root.pins(group) / "pins.json")
     stream = tail(root.bus_socket, group, since=since, timeout_s=_CONNECT_S)
-    async with contextlib.aclosing(stream) as items:  # type: ignore[type-var]
+    async with contextlib.aclosing(stream) as items:
         async for item in items:
             if isinstance(item, Introduction):
                 checker.meet(item)

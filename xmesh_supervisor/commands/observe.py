@@ -93,7 +93,8 @@ def hearers(members: "Sequence[MemberStatus]") -> str:
         name = members[0].name
         return f"{name} hears it" if now else f"{name} is away and hears it when it is back"
     later = f", {len(members) - now} when they are back" if now < len(members) else ""
-    return f"{now} members hear it{later}" if members else "no peer is in the group yet"
+    hear = "1 member hears it" if now == 1 else f"{now} members hear it"
+    return f"{hear}{later}" if members else "no peer is in the group yet"
 
 
 async def _say(

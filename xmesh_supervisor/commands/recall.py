@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xmesh_mesh.bus.client import BusClient
     from xmesh_mesh.bus.frames import StatusReply
     from xmesh_mesh.identity import Identity
+    from xmesh_mesh.introduction import Introduction
     from xmesh_mesh.memory import Memory, Remembered
     from xmesh_mesh.node import Node
 
@@ -121,12 +122,14 @@ class CatchUp:
             self._identity, self._group, implementation=IMPLEMENTATION, now_ms=_now_ms()
         )
         client = BusClient(
-            self._root.bus_socket, introduction, position=self._position, own=True
+            self._root.bus_socket,
+            introduction,
+            position=self._position,
+            own=True,
+            on_introduced=self._meet,
         )
         welcome = await client.connect(IDLE_S)
         try:
-            for member in welcome.members:
-                self._meet(member)
             bus = bus_status(self._root)
             await self._take_in(client, _pending(bus, self._identity.node_id), welcome.head)
         finally:
@@ -138,10 +141,7 @@ class CatchUp:
         same = self._memory.meta("group") == self._group
         return (self._memory.position() if same else None) or _ANEW
 
-    def _meet(self, member: object) -> None:
-        from xmesh_mesh.introduction import Introduction
-
-        assert isinstance(member, Introduction)
+    def _meet(self, member: "Introduction") -> None:
         try:
             self._node.meet(member)
         except RecordError as error:
@@ -151,15 +151,13 @@ class CatchUp:
         """Store ``pending`` deliveries, or those up to ``head``, whichever ends first."""
         import asyncio
 
-        begun_s = told_s = time.monotonic()
+        told_s = time.monotonic()
         for count in range(pending):
             try:
                 async with asyncio.timeout(IDLE_S):
                     delivery = await anext(client.deliveries())
             except TimeoutError:
                 raise BusError(f"the bus fell silent; {pending - count} are missing") from None
-            for member in client.members.values():
-                self._meet(member)
             with self._memory.transaction():
                 self._node.receive(
                     delivery.author, delivery.record, seq=delivery.seq, now_ms=_now_ms(),
@@ -168,7 +166,7 @@ class CatchUp:
                 self._memory.advance(delivery.epoch, delivery.seq)
                 self._memory.set_meta("group", self._group)
             client.ack(delivery.seq)
-            if time.monotonic() - max(told_s, begun_s) > _PROGRESS_S:
+            if time.monotonic() - told_s > _PROGRESS_S:
                 told_s = time.monotonic()
                 sys.stderr.write(f"catching up with {self._group}: {count + 1} of {pending}\n")
             if delivery.seq >= head:
@@ -189,14 +187,22 @@ def _node(root: RuntimeDir, identity: "Identity", group: str, memory: "Memory") 
     return Node(identity, group, memory, pins, "", weights, judge=hear_everything)
 
 
-def hear_everything(candidate: "Candidate", surroundings: "Surroundings") -> "Verdict":
+def hear_everything(_: "Candidate", __: "Surroundings") -> "Verdict":
     """Admit whatever is verified: a person judges for himself."""
     from xmesh_mesh.admission import Verdict
     from xmesh_mesh.svaf import Drift
 
-    reference = Drift("aligned", 0.0, None, ())
-    reasons = ("the operator hears everything",)
-    return Verdict("aligned", True, 0.0, 1.0, 1.0, {}, reference, reasons, "")
+    return Verdict(
+        decision="aligned",
+        admitted=True,
+        drift=0.0,
+        bar=1.0,
+        affinity=1.0,
+        per_field={},
+        reference=Drift("aligned", 0.0, None, ()),
+        reasons=("the operator hears everything",),
+        mood="",
+    )
 
 
 def _show(found: "Sequence[Remembered]", *, as_json: bool) -> None:

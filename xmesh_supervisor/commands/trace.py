@@ -1,10 +1,11 @@
 """xmesh-sup trace"""
 
 import argparse
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xmesh_mesh.errors import StoreError, UsageError
+from xmesh_mesh.errors import StoreError
 from xmesh_mesh.paths import OPERATOR, RuntimeDir
 from xmesh_supervisor.output import money, short, write
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             _as_json(found, thread, cost)
         else:
-            _as_text(found, thread, cost)
+            _as_text(found, thread, cost, marked=args.id is not None)
     return 0
 
 
@@ -81,21 +82,22 @@ def cost_of(root: RuntimeDir, assertions: "Sequence[str]") -> ThreadCost | None:
     db = SpendDb.open(root.spend_db, readonly=True)
     try:
         with db.reading() as connection:
-            marks = ",".join("?" * len(assertions))
             rows = connection.execute(
                 "SELECT peer, count(*), sum(counted_nano), sum(settled_nano IS NULL) FROM calls"
-                f" WHERE wake IN ({marks}) GROUP BY peer",  # noqa: S608 - only question marks
-                tuple(assertions),
+                " WHERE wake IN (SELECT value FROM json_each(?)) GROUP BY peer",
+                (json.dumps(list(assertions)),),
             ).fetchall()
     finally:
         db.close()
     known = plans(root)
     adapters = dict.fromkeys(known[row[0]].adapter for row in rows if row[0] in known)
-    sums = (sum(row[column] for row in rows) for column in (1, 2, 3))
-    return ThreadCost(*sums, tuple(adapters))
+    calls, nano, unsettled = (sum(row[column] for row in rows) for column in (1, 2, 3))
+    return ThreadCost(calls, nano, unsettled, tuple(adapters))
 
 
-def _as_text(found: "Found", thread: "Sequence[Remembered]", cost: ThreadCost | None) -> None:
+def _as_text(
+    found: "Found", thread: "Sequence[Remembered]", cost: ThreadCost | None, *, marked: bool
+) -> None:
     from xmesh_mesh.lineage import lineage_tree
 
     write(f"conversation of {short(found.entry.key)}, from {found.owner}'s memory\n")
@@ -104,7 +106,8 @@ def _as_text(found: "Found", thread: "Sequence[Remembered]", cost: ThreadCost | 
         said.setdefault(entry.key, []).append(entry)
     for line in lineage_tree(said, found.memory.parents_of):
         for entry in said[line.key]:
-            write(_line(entry, line.depth, again=line.again, asked=entry.key == found.entry.key))
+            asked = marked and entry.key == found.entry.key
+            write(_line(entry, line.depth, again=line.again, asked=asked))
     write(f"\n{_summary(thread)}" + (f", {cost.text()}" if cost else ""))
 
 
@@ -124,9 +127,10 @@ def _line(entry: "Remembered", depth: int, *, again: bool, asked: bool) -> str:
 def _summary(thread: "Sequence[Remembered]") -> str:
     count = "1 record" if len(thread) == 1 else f"{len(thread)} records"
     peers = {entry.author for entry in thread if entry.created_by != OPERATOR}
-    people = " and the operator" if any(e.created_by == OPERATOR for e in thread) else ""
-    named = "1 peer" if len(peers) == 1 else f"{len(peers)} peers"
-    return f"{count} by {named}{people}"
+    who = ["1 peer" if len(peers) == 1 else f"{len(peers)} peers"] if peers else []
+    if any(entry.created_by == OPERATOR for entry in thread):
+        who.append("the operator")
+    return f"{count} by {' and '.join(who)}"
 
 
 def _as_json(found: "Found", thread: "Sequence[Remembered]", cost: ThreadCost | None) -> None:

@@ -22,6 +22,7 @@ from xmesh_supervisor.lifecycle import Desired
 from xmesh_supervisor.logfiles import last_words
 from xmesh_supervisor.output import print_json, write
 from xmesh_supervisor.resolution import Resolved, resolve_files
+from xmesh_supervisor.verbs import PER_LINE_S
 
 HELP = """\
 Starts the peers of these agent.toml files, each as its own process, and stays in the foreground as
@@ -102,7 +103,7 @@ def _remote(
     running: bool,
 ) -> int:
     if not running:
-        _detach(root)
+        _detach(root, resolved)
     if resolved is None:
         return _resumed(root, args)
     specs = msgspec.to_builtins(resolved.specs)
@@ -113,6 +114,7 @@ def _remote(
         keys=resolved.keys,
         replace=True,
         wait=args.wait,
+        timeout_s=PER_LINE_S,
     )
     return _report(lines, args)
 
@@ -140,8 +142,13 @@ def _resumed(root: RuntimeDir, args: argparse.Namespace) -> int:
     return _report(client.call(root, "start", names=names), args)
 
 
-def _detach(root: RuntimeDir) -> None:
-    """Start a supervisor of its own session; return when it takes commands."""
+def _detach(root: RuntimeDir, resolved: Resolved | None) -> None:
+    """Start a supervisor of its own session; return when it takes commands.
+
+    Keys follow over its socket, into its memory, and stay out of its environment.
+    """
+    handed_over = {name for keys in (resolved.keys.values() if resolved else ()) for name in keys}
+    env = {name: value for name, value in os.environ.items() if name not in handed_over}
     log = root.log("supervisor")
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     reader, writer = os.pipe()
@@ -149,7 +156,7 @@ def _detach(root: RuntimeDir) -> None:
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "xmesh_supervisor.daemon"],
-                env={**os.environ, "XMESH_RUNTIME_DIR": str(root.root), READY_FD: str(writer)},
+                env={**env, "XMESH_RUNTIME_DIR": str(root.root), READY_FD: str(writer)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

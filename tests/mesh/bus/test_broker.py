@@ -1,20 +1,25 @@
 """The bus as a process: one a root, private, quick to start and end, and hard to bring down."""
 
+import asyncio
 import contextlib
 import json
 import os
 import secrets
 import signal
+import socket as sockets
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 import zmq
-
 from helpers.bus import BusProcess, client, new_assertion, wait_until
+
 from xmesh_mesh.bus import frames
+from xmesh_mesh.bus.client import BusClient, Delivery
 from xmesh_mesh.bus.query import remove, status
 from xmesh_mesh.errors import BusUnavailable, ExitCode
 from xmesh_mesh.paths import RuntimeDir
@@ -78,7 +83,7 @@ def test_it_ends_with_its_parent(runtime_dir: RuntimeDir) -> None:
         "time.sleep(60)\n"
     )
     parent = subprocess.Popen(
-        ["python3", "-c", script.replace("sys.executable", repr(os.sys.executable))],
+        ["python3", "-c", script.replace("sys.executable", repr(sys.executable))],
         env=os.environ | {"XMESH_RUNTIME_DIR": str(runtime_dir.root)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -131,8 +136,6 @@ def test_an_oversize_frame_costs_its_sender_the_connection_and_nobody_else(bus: 
 
 
 def test_bytes_that_are_no_zeromq_leave_it_standing(bus: BusProcess) -> None:
-    import socket as sockets
-
     with sockets.socket(sockets.AF_UNIX) as raw:
         raw.connect(str(bus.socket))
         raw.sendall(b"GET / HTTP/1.1\r\n\r\n" * 50)
@@ -152,13 +155,41 @@ def test_somebody_who_never_reads_costs_bounded_memory(bus: BusProcess) -> None:
         assert _resident_kb(bus.pid) - before < 20_000
 
 
+async def test_a_stopped_member_delays_nobody_costs_bounded_memory_and_catches_up(
+    bus: BusProcess,
+) -> None:
+    writer, reader, stopped = client(bus, "a"), client(bus, "b"), client(bus, "c", window=1_024)
+    for each in (writer, reader, stopped):
+        await each.connect()
+    before = _resident_kb(bus.pid)
+    reading = asyncio.create_task(_read(reader, 400))
+    for _ in range(400):
+        await writer.publish(new_assertion(), bytes(100_000))
+    assert await reading == list(range(1, 401))
+    assert _resident_kb(bus.pid) - before < 30_000
+    assert await _read(stopped, 400) == list(range(1, 401))
+    for each in (writer, reader, stopped):
+        await each.close()
+
+
+async def _read(reader: BusClient, count: int) -> list[int]:
+    seqs = []
+    async for each in _first(reader, count):
+        reader.ack(each.seq)
+        seqs.append(each.seq)
+    return seqs
+
+
 def _resident_kb(pid: int) -> int:
     text = Path(f"/proc/{pid}/status").read_text()
     return int(text.split("VmRSS:")[1].split()[0])
 
 
 def test_nobody_there_is_said_with_the_sockets_name(runtime_dir: RuntimeDir) -> None:
-    for ask in (lambda: status(runtime_dir.bus_socket, 0.05), lambda: remove(runtime_dir.bus_socket, "n", 0.05)):
+    for ask in (
+        lambda: status(runtime_dir.bus_socket, 0.05),
+        lambda: remove(runtime_dir.bus_socket, "n", 0.05),
+    ):
         with pytest.raises(BusUnavailable, match=str(runtime_dir.bus_socket)):
             ask()
 
@@ -175,20 +206,18 @@ async def test_a_deleted_journal_is_replaced_and_publishing_goes_on(bus: BusProc
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-async def test_a_full_disk_delays_publishing_until_there_is_room(runtime_dir: RuntimeDir) -> None:
+def test_a_full_disk_delays_publishing_until_there_is_room(runtime_dir: RuntimeDir) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(runtime_dir.root)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("this system lets nobody mount")
     try:
         with BusProcess(runtime_dir) as bus:
-            await _publish_beyond_the_disk(bus)
+            asyncio.run(_publish_beyond_the_disk(bus))
     finally:
         subprocess.run(["umount", "-l", str(runtime_dir.root)], check=True)
 
 
 async def _publish_beyond_the_disk(bus: BusProcess) -> None:
-    import asyncio
-
     ballast = bus.runtime.root / "ballast"
     writer, reader = client(bus, "a"), client(bus, "b")
     await writer.connect()
@@ -200,7 +229,7 @@ async def _publish_beyond_the_disk(bus: BusProcess) -> None:
             file.flush()
     late = asyncio.create_task(writer.publish(new_assertion(), bytes(200_000)))
     async with asyncio.timeout(10):
-        while "journal-unavailable" not in bus.log:
+        while "journal-unavailable" not in bus.log:  # noqa: ASYNC110 - the log is a file
             await asyncio.sleep(0.01)
     assert not late.done()
     ballast.unlink()
@@ -213,9 +242,10 @@ async def _publish_beyond_the_disk(bus: BusProcess) -> None:
     await reader.close()
 
 
-async def _first(reader: object, count: int) -> object:
-    async for each in reader.deliveries():  # type: ignore[attr-defined]
-        yield each
-        count -= 1
-        if not count:
-            return
+async def _first(reader: BusClient, count: int) -> AsyncIterator[Delivery]:
+    async with aclosing(reader.deliveries()) as deliveries:
+        async for each in deliveries:
+            yield each
+            count -= 1
+            if not count:
+                return

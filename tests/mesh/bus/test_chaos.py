@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from helpers.bus import BusProcess, wait_until
-from helpers.bus_node import STOP_PUBLISHING, NodeProcess
+from helpers.bus_node import TALK, NodeProcess
+
 from xmesh_mesh.bus.query import status
 from xmesh_mesh.paths import RuntimeDir
 
@@ -34,6 +34,8 @@ def test_an_emit_that_returned_is_everywhere_exactly_once_whatever_was_killed(
     with BusProcess(runtime_dir) as bus:
         for node in nodes:
             node.start()
+        talk = runtime_dir.root / TALK
+        talk.touch()
         for _ in range(KILLS):
             time.sleep(chance.uniform(0.02, 0.2))
             if victims == "bus" or chance.random() < 0.5:
@@ -43,7 +45,8 @@ def test_an_emit_that_returned_is_everywhere_exactly_once_whatever_was_killed(
                 victim = chance.choice(nodes)
                 victim.kill()
                 victim.start()
-        (runtime_dir.root / STOP_PUBLISHING).touch()
+        talk.unlink()
+        time.sleep(0.1)  # an emit that had begun is in the outbox now
         wait_until(lambda: all(node.unreturned() == 0 for node in nodes), "every emit returned")
         wait_until(lambda: is_quiet(bus), "every cursor at the head")
         verify(nodes)

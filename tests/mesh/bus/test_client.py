@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import pytest
-
 from helpers.bus import GROUP, BusProcess, client, make_identity, make_introduction, new_assertion
+
 from xmesh_mesh.bus.client import BusClient, Delivery, remove, status, tail
 from xmesh_mesh.errors import BusError, BusUnavailable, CollisionError, PublishRefused
 from xmesh_mesh.introduction import Introduction
@@ -23,7 +24,7 @@ def bus(runtime_dir: RuntimeDir) -> Iterator[BusProcess]:
 
 
 @asynccontextmanager
-async def joined(bus: BusProcess, name: str, **options: object) -> AsyncIterator[BusClient]:
+async def joined(bus: BusProcess, name: str, **options: Any) -> AsyncIterator[BusClient]:
     member = client(bus, name, **options)
     await member.connect()
     try:
@@ -43,9 +44,9 @@ async def take(member: BusClient, count: int) -> list[Delivery]:
     return taken
 
 
-async def until(condition: object, timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():  # type: ignore[operator]
+        while not condition():  # noqa: ASYNC110 - another process's state
             await asyncio.sleep(0.005)
 
 
@@ -173,7 +174,9 @@ async def test_final_refusals_are_raised_with_their_code(bus: BusProcess) -> Non
 
 async def test_an_introduction_that_is_not_signed_ends_connecting(bus: BusProcess) -> None:
     intro = make_introduction("a")
-    forged = Introduction(**{**{f: getattr(intro, f) for f in intro.__struct_fields__}, "name": "z"})
+    forged = Introduction(
+        **{**{f: getattr(intro, f) for f in intro.__struct_fields__}, "name": "z"}
+    )
     with pytest.raises(BusError, match="bad-introduction"):
         await BusClient(bus.socket, forged).connect()
 

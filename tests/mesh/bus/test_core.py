@@ -2,14 +2,27 @@
 
 import pytest
 
-from xmesh_mesh.bus.core import WINDOW_BYTES, Recent, Session, Sessions, starting_cursor
+from xmesh_mesh.bus.core import (
+    RECENT_BYTES,
+    WINDOW_BYTES,
+    Recent,
+    Session,
+    Sessions,
+    starting_cursor,
+)
 from xmesh_mesh.bus.frames import Role
 from xmesh_mesh.bus.journal import Entry, Member
 
 KNOWN = Member("n", "g", "name", joined=10, cursor=20)
 
 
-def session(role: Role = "member", *, window: int = 4, own: bool = False, cursor: int = 0) -> Session:
+def test_the_stated_bounds_on_memory() -> None:
+    assert (WINDOW_BYTES, RECENT_BYTES) == (4 * 2**20, 8 * 2**20)
+
+
+def session(
+    role: Role = "member", *, window: int = 4, own: bool = False, cursor: int = 0
+) -> Session:
     return Session(b"r", "token", role, "me", "name", "g", cursor, window, own)
 
 
@@ -61,7 +74,9 @@ def test_what_is_meant_for_whom(
     assert session(role, own=own).wants(entry(1, author, to)) is wanted
 
 
-@pytest.mark.parametrize(("role", "receives"), [("member", True), ("tail", True), ("publisher", False)])
+@pytest.mark.parametrize(
+    ("role", "receives"), [("member", True), ("tail", True), ("publisher", False)]
+)
 def test_who_receives_at_all(role: Role, receives: bool) -> None:
     assert session(role).receives is receives
 
@@ -120,7 +135,7 @@ def test_when_nothing_is_left_to_do(take: int, acknowledged: int, head: int, set
 
 
 def other(route: bytes, token: str, role: Role, node: str, name: str, group: str) -> Session:
-    return Session(route, token, role, node, name, group, 0)
+    return Session(route, token, role, node, name, group, 0, window=1, own=False)
 
 
 @pytest.mark.parametrize(

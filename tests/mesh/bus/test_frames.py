@@ -4,10 +4,10 @@ import contextlib
 
 import msgspec
 import pytest
+from helpers.bus_service import assertion, introduction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.bus_service import assertion, introduction
 from xmesh_mesh import record
 from xmesh_mesh.bus import frames
 from xmesh_mesh.errors import RecordError
@@ -100,9 +100,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 
 @given(st.sampled_from(REQUESTS), st.integers(0), st.integers(0, 255))
-def test_a_damaged_frame_is_read_or_refused(
-    frame: frames.Request, where: int, value: int
-) -> None:
+def test_a_damaged_frame_is_read_or_refused(frame: frames.Request, where: int, value: int) -> None:
     data = bytearray(frames.encode(frame))
     data[where % len(data)] = value
     with contextlib.suppress(RecordError):

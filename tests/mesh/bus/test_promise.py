@@ -6,10 +6,10 @@ back with a position of their own, with none, or on a bus that was killed in bet
 
 from dataclasses import dataclass, field
 
+from helpers.bus_service import Desk, node_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.bus_service import Desk, node_id
 from xmesh_mesh.bus import frames
 
 NAMES = ("a", "b", "c", "d")

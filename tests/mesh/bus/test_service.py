@@ -2,15 +2,18 @@
 
 import sqlite3
 
+import msgspec
 import pytest
-
 from helpers.bus import GROUP
 from helpers.bus_service import Desk, assertion, identity, introduction, memory, node_id
+
 from xmesh_mesh.bus import frames
 from xmesh_mesh.bus.delivery import PAGE, PAGES_A_TURN
 from xmesh_mesh.bus.journal import JournalDamaged
-from xmesh_mesh.bus.service import CONTEST_MS, CONTEST_STEP_MS
+from xmesh_mesh.bus.retention import RETENTION
+from xmesh_mesh.bus.service import CONTEST_MS, CONTEST_STEP_MS, MAX_CONTESTS, SWEEP_MS
 from xmesh_mesh.bus.upkeep import CURSOR_DELAY_MS
+from xmesh_mesh.identity import Identity
 from xmesh_mesh.introduction import introduce
 
 
@@ -72,7 +75,11 @@ def test_a_record_for_somebody_who_is_no_member_here_is_refused(desk: Desk, to: 
 def test_the_same_assertion_is_accepted_once_and_answers_its_old_seq(desk: Desk) -> None:
     desk.join("a")
     desk.join("b")
-    assert [desk.publish("a", 1).seq, desk.publish("a", 2).seq, desk.publish("a", 1).seq] == [1, 2, 1]
+    assert [desk.publish("a", 1).seq, desk.publish("a", 2).seq, desk.publish("a", 1).seq] == [
+        1,
+        2,
+        1,
+    ]
     publish = frames.Publish(9, assertion(9), b"twice in one batch")
     assert desk.say(b"a", publish, publish) == [frames.Accepted(9, 3)] * 2
     assert desk.journal.head == 3
@@ -108,7 +115,9 @@ def test_a_session_is_kept_alive_by_pings_and_ended_by_leaving(desk: Desk) -> No
     assert refused(desk.say(b"a", frames.Ping())) == ["no-session"]
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x80", b"\x81\xa1t\xa3who", b"\xdd" * 9, b"[" * 999])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xc1", b"\x80", b"\x81\xa1t\xa3who", b"\xdd" * 9, b"[" * 999]
+)
 def test_garbage_is_refused_and_the_rest_of_the_batch_served(desk: Desk, data: bytes) -> None:
     desk.join("a")
     publish = frames.encode(frames.Publish(1, assertion(1), b"good"))
@@ -123,13 +132,8 @@ def test_a_member_must_introduce_itself(desk: Desk) -> None:
 
 
 def test_an_introduction_must_be_signed_by_its_key(desk: Desk) -> None:
-    forged = introduction("a").__class__(**{**_fields("a"), "name": "b"})
+    forged = msgspec.structs.replace(introduction("a"), name="b")
     assert refused(desk.say(b"a", frames.Hello("s", "member", forged))) == ["bad-introduction"]
-
-
-def _fields(name: str) -> dict[str, object]:
-    intro = introduction(name)
-    return {field: getattr(intro, field) for field in intro.__struct_fields__}
 
 
 def test_a_tail_needs_a_group_that_could_be_one(desk: Desk) -> None:
@@ -241,7 +245,7 @@ def test_two_live_nodes_of_one_group_cannot_share_a_name(desk: Desk) -> None:
     assert isinstance(answer, frames.Welcome)
 
 
-def _stranger() -> object:
+def _stranger() -> Identity:
     return identity.__wrapped__("b")
 
 
@@ -333,6 +337,19 @@ def test_status_tells_cursor_pending_and_who_is_there(desk: Desk) -> None:
     assert (by_name["b"].cursor, by_name["b"].pending, by_name["b"].connected) == (1, 1, False)
 
 
+def test_connections_that_ended_without_a_word_are_forgotten_after_a_while(desk: Desk) -> None:
+    desk.hello("a", role="publisher")
+    desk.outlet.gone.add(b"a")
+    desk.advance(SWEEP_MS - 1)
+    desk.outlet.gone.clear()
+    assert desk.say(b"a", frames.Ping()) == [frames.Pong()]
+    desk.outlet.gone.add(b"a")
+    assert desk.service.wait_ms(desk.now) == 1
+    desk.advance(1)
+    desk.outlet.gone.clear()
+    assert refused(desk.say(b"a", frames.Ping())) == ["no-session"]
+
+
 def test_a_removed_node_is_no_living_member(desk: Desk) -> None:
     desk.join("a")
     desk.join("b")
@@ -385,10 +402,9 @@ def test_a_full_disk_refuses_what_needs_it_serves_the_rest_and_passes(desk: Desk
     desk.outlet.sent.clear()
     _fill(desk.connection)
     publish = frames.Publish(2, assertion(2), bytes(200_000))
-    desk.raw(
-        *[(b"a", frames.encode(publish)), (b"b", frames.encode(frames.Ping()))],
-        *[(b"n", frames.encode(frames.Hello("n", "member", introduction("new")))), (b"x", b"?")],
-    )
+    hello = frames.Hello("n", "member", introduction("new"))
+    batch = ((b"b", frames.Ping()), (b"a", publish), (b"n", hello))
+    desk.raw(*((route, frames.encode(frame)) for route, frame in batch), (b"x", b"?"))
     assert refused(desk.outlet.take(b"a")) == ["journal-unavailable"]
     assert refused(desk.outlet.take(b"n")) == ["journal-unavailable"]
     assert desk.outlet.take(b"b") == [frames.Pong()]
@@ -426,3 +442,24 @@ def test_a_member_of_an_earlier_journal_gets_all_of_the_new_one(desk: Desk) -> N
     desk.publish("a", 1)
     answers = desk.hello("b", position=(old, 5))
     assert [each.seq for each in answers[1:]] == [1]
+
+
+def test_only_so_many_contests_wait_at_a_time(desk: Desk) -> None:
+    desk.join("b")
+    codes = []
+    for number in range(MAX_CONTESTS + 1):
+        codes += refused(desk.hello("b", route=b"%d" % number, session=f"s{number}"))
+    assert codes == ["collision"]
+
+
+def test_retention_takes_from_who_is_behind_and_says_so(desk: Desk) -> None:
+    desk.join("a")
+    desk.join("b")
+    desk.publish("a", 1)
+    desk.mono_ms += RETENTION.age_ms + 1
+    desk.advance(0)
+    (status,) = desk.say(b"s", frames.Status())
+    by_name = {each.name: each for each in status.members}
+    assert (by_name["a"].lost, by_name["b"].lost, status.cut, status.records) == (0, 1, 1, 0)
+    assert (by_name["b"].cursor, by_name["b"].pending) == (1, 0)
+    assert ("warning", "retention-cut") in desk.logged

@@ -39,7 +39,7 @@ def says(process: subprocess.Popen[str]) -> str:
 
 
 def test_twenty_processes_at_once_never_pass_a_cap_by_one_nano(path: Path) -> None:
-    cap, nano = 14_003, 7
+    cap, nano = 7_003, 7
     with contextlib.ExitStack() as stack:
         processes = [
             stack.enter_context(running(RESERVE_ALL, path, f"p{number}", cap, nano))

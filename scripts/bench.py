@@ -1,0 +1,101 @@
+"""The bench: how fast, how big and how idle xmesh is here, beside the figures to beat.
+
+Everything runs in runtime directories of its own, which are removed with every process in them.
+A model is never asked: where one is needed, a local server answers at once.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from types import FrameType
+
+from bench_parts import bus, conversation, fleet, node, resources
+from bench_parts.figures import BenchError, Figure, table
+
+PARTS: Mapping[str, Callable[[], list[Figure]]] = {
+    "ready": fleet.ready,
+    "wake": conversation.wake,
+    "answer": conversation.answer,
+    "bus": bus.throughput,
+    "emit": bus.emit,
+    "admission": node.admission,
+    "context": node.context,
+    "memory": resources.memory,
+    "cpu": resources.cpu,
+    "ps": fleet.ps,
+    "kill": fleet.kill,
+}
+
+
+def main() -> int:
+    arguments = _parse()
+    signal.signal(signal.SIGTERM, _interrupt)
+    load = os.getloadavg()[0]
+    figures: dict[str, list[Figure]] = {}
+    failed: dict[str, str] = {}
+    try:
+        for name in arguments.part or PARTS:
+            _measure(name, figures, failed)
+    except KeyboardInterrupt:
+        return 130
+    if arguments.json:
+        print(json.dumps(_document(load, figures, failed), indent=1))  # noqa: T201 - its output
+    else:
+        print(table(figures))  # noqa: T201 - its output
+        print(f"\n{os.cpu_count()} cores, load {load:.1f} before it began")  # noqa: T201 - its output
+    return 1 if failed else 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Measure xmesh on this machine (Linux). All of it takes about three minutes.",
+        epilog="example: scripts/bench --part wake --part answer",
+    )
+    parser.add_argument(
+        "--part", action="append", choices=list(PARTS), help="measure this only; may be repeated"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    return parser.parse_args()
+
+
+def _measure(name: str, figures: dict[str, list[Figure]], failed: dict[str, str]) -> None:
+    """Run one part; a part that fails is said, and the others go on."""
+    _progress(f"{name} ...")
+    began = time.monotonic()
+    try:
+        figures[name] = PARTS[name]()
+    except BenchError as error:
+        failed[name] = str(error)
+        _progress(f"{name} failed: {error}")
+        return
+    _progress(f"{name} took {time.monotonic() - began:.0f} s")
+
+
+def _document(
+    load: float, figures: Mapping[str, list[Figure]], failed: Mapping[str, str]
+) -> dict[str, object]:
+    rows = [
+        {"part": part, **asdict(figure), "to_beat": figure.to_beat, "ratio": figure.ratio}
+        for part, found in figures.items()
+        for figure in found
+    ]
+    return {"cores": os.cpu_count(), "load": load, "figures": rows, "failed": failed}
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(f"bench: {text}\n")
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End as by Ctrl-C, so that whatever runs is taken down."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
