@@ -44,10 +44,10 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     if arguments.json:
-        print(json.dumps(_document(load, figures, failed), indent=1))  # noqa: T201 - its output
+        print(json.dumps(_document(load, figures, failed), indent=1))
     else:
-        print(table(figures))  # noqa: T201 - its output
-        print(f"\n{os.cpu_count()} cores, load {load:.1f} before it began")  # noqa: T201 - its output
+        print(table(figures))
+        print(f"\n{os.cpu_count()} cores, load {load:.1f} before it began")
     return 1 if failed else 0
 
 

@@ -129,13 +129,14 @@ def _repeats(spoken: Mapping[str, str], drift: svaf.Drift, anchors: Sequence[Rec
     """Tell whether the reference finds it redundant, on the strength of all that it says.
 
     The reference passes over a field that resembles no anchor's at all, and its encoder reads a-z
-    and digits only; what it did not look at is known only where the words are.
+    and digits only; what it did not look at is known only where the words are. A mood that is new
+    makes nothing else new.
     """
     unseen = {entry.field for entry in drift.fields if entry.nearest is None}
     return drift.decision == "redundant" and all(
         _known_words(name, text, anchors)
         for name, text in spoken.items()
-        if name in unseen or _beyond_kernel(text)
+        if name != "mood" and (name in unseen or _beyond_kernel(text))
     )
 
 

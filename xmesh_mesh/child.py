@@ -5,6 +5,7 @@ number of an inherited pipe in ``XMESH_READY_FD``. Both are absent when a person
 program by hand, and then both functions do nothing.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -34,8 +35,6 @@ def announce_ready() -> None:
     """Tell the supervisor, once, that this process does its work now."""
     fd = os.environ.pop(READY_FD, "")
     if fd:
-        try:
-            os.write(int(fd), b"ready\n")
-            os.close(int(fd))
-        except OSError:
-            pass  # the supervisor is gone; the parent-death signal says the rest
+        # An error means that the supervisor is gone; the parent-death signal says the rest.
+        with contextlib.suppress(OSError), os.fdopen(int(fd), "wb", buffering=0) as pipe:
+            pipe.write(b"ready\n")

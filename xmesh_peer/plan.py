@@ -40,7 +40,7 @@ class Vendor:
 
 VENDORS: Final[Mapping[Adapter, Vendor]] = {
     "anthropic": Vendor("ANTHROPIC_API_KEY", "claude-sonnet-4-6", "https://api.anthropic.com"),
-    "openai": Vendor("OPENAI_API_KEY", "gpt-5-mini", "https://api.openai.com/v1"),
+    "openai": Vendor("OPENAI_API_KEY", "gpt-4.1-mini", "https://api.openai.com/v1"),
     "mistral": Vendor("MISTRAL_API_KEY", "mistral-small-latest", "https://api.mistral.ai/v1"),
     "ollama": Vendor("", "llama3.2:3b", "http://127.0.0.1:11434"),
     "rehearsal": Vendor("", "rehearsal", ""),
@@ -212,6 +212,8 @@ def _first_usable(
 def _check_key(plan: PeerPlan, settings: Settings, env: Mapping[str, str]) -> None:
     if not plan.key_env or credentials(plan, settings, env)[plan.key_env]:
         return
+    if _vendor_at(plan.base_url) is None:
+        return  # somebody's own server, which may want no key
     raise ConfigError(
         f"the {plan.adapter} adapter needs a key, and {plan.key_env} is not set",
         where=f"{plan.config_path}: [model] adapter",

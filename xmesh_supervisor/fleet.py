@@ -17,7 +17,7 @@ import msgspec
 
 from xmesh_mesh.errors import StoreError, SupervisorError
 from xmesh_mesh.paths import RuntimeDir, check_name
-from xmesh_supervisor import guard, tombstones, tree
+from xmesh_supervisor import guard, tombstones, tree, wording
 from xmesh_supervisor.child import Child, Limits
 from xmesh_supervisor.events import FleetEvent, Listeners
 from xmesh_supervisor.ledger import Ledger, Row
@@ -269,7 +269,7 @@ class Fleet:
             self._save(peer)
         if self._told.get(child.name) is not child.state:
             self._told[child.name] = child.state
-            level = "warning" if child.state in _ALARMING else "info"
+            level = "warning" if child.state in wording.ALARMING else "info"
             self.tell(child.name, str(child.state), self.sentence(child), level)
 
     # How it is done.
@@ -391,29 +391,8 @@ class Fleet:
             self.tell("supervisor", "record", str(error), "error")
 
     def sentence(self, child: Child) -> str:
-        sentence = _SENTENCES[child.state]
         peer = self.peers.get(child.name)
-        return sentence.format(
-            seconds=f"{child.ready_in_s:.2f} s",
-            pid=child.process.pid if child.process else 0,
-            model=f"  {peer.spec.model_text}" if peer else "",
-            reason=f": {child.reason}" if child.reason else "",
-            name=child.name,
-        )
-
-
-_ALARMING = frozenset({State.BACKOFF, State.PARKED, State.FINAL, State.KILLED})
-
-_SENTENCES = {
-    State.STOPPED: "stopped{reason}",
-    State.STARTING: "starts, pid {pid}",
-    State.RUNNING: "ready in {seconds}  pid {pid}{model}",
-    State.STOPPING: "stops",
-    State.BACKOFF: "failed and is started again soon{reason}",
-    State.PARKED: "parked{reason}; xmesh-sup start {name} tries again",
-    State.FINAL: "ended for good{reason}; xmesh-sup restart {name} begins a new run",
-    State.KILLED: "killed{reason}; xmesh-sup start {name} lifts it",
-}
+        return wording.sentence(child, peer.spec.model_text if peer else "")
 
 
 def _new_run() -> str:

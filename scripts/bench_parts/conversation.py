@@ -10,7 +10,7 @@ from datetime import datetime
 
 from bench_parts.figures import BenchError, Figure, median, p50_p99
 from bench_parts.mesh import Mesh, mesh
-from bench_parts.speaker import introduction, node, short_texts
+from bench_parts.speaker import introduction, node, now_ms, short_texts
 from bench_parts.vendor import SILENT, Call, Vendor, vendor
 from xmesh_mesh.bus.client import BusClient
 from xmesh_mesh.node import Node
@@ -31,7 +31,7 @@ class Speaker:
     node: Node
 
     async def say(self, to: str | None = None) -> int:
-        record, assertion = self.node.compose(short_texts(), now_ms=_now_ms(), to=to)
+        record, assertion = self.node.compose(short_texts(), now_ms=now_ms(), to=to)
         wire = encode(record)
         out_ns = time.time_ns()
         await self.client.publish(assertion, wire, to)
@@ -65,7 +65,7 @@ async def wakes(here: Mesh, server: Vendor, count: int) -> list[float]:
 def answer() -> list[Figure]:
     """From a model's answer to its record at another peer, where it wakes that one's model.
 
-    "Admitted" is the time that the other peer's log gives: verified, judged and committed.
+    The first one warms up. "Admitted" is the time that the other peer's log gives: verified, judged and committed.
     """
     with mesh() as here, vendor() as server:
         here.up(
@@ -83,7 +83,7 @@ def answer() -> list[Figure]:
 
 
 async def _answers(here: Mesh, server: Vendor) -> list[tuple[Call, Call]]:
-    """Return the calls of the answering peer with those that its answers led to; the first warms up."""
+    """Return the answering peer's calls, each with the one that its answer led to."""
     calls = []
     async with _speaking(here) as speaker:
         to = speaker.node_id("answering")
@@ -126,7 +126,3 @@ async def _speaking(here: Mesh) -> AsyncIterator[Speaker]:
             yield Speaker(client, own)
         finally:
             await client.close()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

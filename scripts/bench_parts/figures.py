@@ -101,7 +101,7 @@ def table(parts: Mapping[str, Sequence[Figure]]) -> str:
 
 
 def _row(part: str, figure: Figure) -> tuple[str, ...]:
-    to_beat = "–" if figure.to_beat is None else f"{_number(figure.to_beat)} {figure.unit}"
+    to_beat = "-" if figure.to_beat is None else f"{_number(figure.to_beat)} {figure.unit}"
     here = f"{_number(figure.value)} {figure.unit}"
     spread = (_number(figure.low), _number(figure.high)) if figure.samples > 1 else ("", "")
     return (part, figure.what, here, *spread, to_beat, _verdict(figure.ratio))

@@ -17,7 +17,7 @@ _GONE_WITHIN_S = 20
 
 
 def ready() -> list[Figure]:
-    """Start and stop one peer, then the triad; the first round of each warms up and is not counted."""
+    """Start and stop one peer, then the triad; the first round of each warms up."""
     with mesh() as here:
         return [*_one_ready(here), *_triad_ready(here)]
 

@@ -82,7 +82,9 @@ class Member:
 
 
 @contextmanager
-def members(root: RuntimeDir, how_many: int, records: int, *, stores: bool) -> Iterator[list[Member]]:
+def members(
+    root: RuntimeDir, how_many: int, records: int, *, stores: bool
+) -> Iterator[list[Member]]:
     """Yield members that have joined and expect so many records each."""
     with ExitStack() as stack:
         found = []

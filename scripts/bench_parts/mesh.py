@@ -52,7 +52,9 @@ class Mesh:
 
     def __init__(self, root: RuntimeDir) -> None:
         self.root = root
-        clean = {k: v for k, v in os.environ.items() if k not in _KEYS and not k.startswith("XMESH_")}
+        clean = {
+            k: v for k, v in os.environ.items() if k not in _KEYS and not k.startswith("XMESH_")
+        }
         self._env = {
             **clean,
             "XMESH_RUNTIME_DIR": str(root.root),

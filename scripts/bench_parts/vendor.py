@@ -67,7 +67,7 @@ def _handler(calls: "queue.SimpleQueue[Call]") -> type[BaseHTTPRequestHandler]:
         wbufsize = -1
         disable_nagle_algorithm = True
 
-        def do_POST(self) -> None:  # noqa: N802 - the library's name
+        def do_POST(self) -> None:
             came_ns = time.time_ns()
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             body = json.dumps(_answer(asked["model"], came_ns)).encode()

@@ -119,12 +119,10 @@ def test_a_drift_up_to_a_quarter_is_aligned() -> None:
 def test_a_message_about_the_charter_is_admitted_and_says_what_is_in_common() -> None:
     found = verdict(says("a draft of the login specification"))
     assert found.admitted
-    assert found.decision == "guarded" if found.drift > 0.25 else "aligned"
+    assert found.decision == "aligned"
     assert any("matters" in reason for reason in found.reasons)
     assert found.reasons[-1] == "in common: draft, spec"
-    assert found.per_field == {"focus": pytest.approx(2 / math.sqrt(3))} or found.per_field == {
-        "focus": 1.0
-    }
+    assert found.per_field == {"focus": 1.0}
     assert not any("thread" in reason for reason in found.reasons)
 
 
@@ -244,9 +242,7 @@ def test_words_of_the_thread_are_of_interest_though_they_are_not_among_the_newes
 def test_a_repetition_is_redundant_in_a_thread_too(thread: tuple[Record, ...]) -> None:
     found = verdict(says({"focus": TASK.text("focus"), "mood": "bored"}), anchors=(TASK,),
                     thread=thread)  # fmt: skip
-    assert (found.decision, found.admitted, found.mood) == ("redundant", False, "bored") or (
-        found.reference.decision != "redundant"
-    )
+    assert (found.decision, found.admitted, found.mood) == ("redundant", False, "bored")
     same = verdict(says("Rate-limit the login endpoint!"), anchors=(TASK,), thread=thread)
     assert (same.decision, same.admitted) == ("redundant", False)
     assert "known already (nearest drift 0.00)" in same.reasons

@@ -49,7 +49,7 @@ def test_a_sound_file_passes_every_check_in_order(report: Any) -> None:
     assert all(check.ok and check.text for check in checks)
     assert warned(checks) == set()
     assert find(checks, "credentials").text == "the key is in OPENAI_API_KEY"
-    assert "gpt-5-mini at https://api.openai.com/v1" in find(checks, "model").text
+    assert "gpt-4.1-mini at https://api.openai.com/v1" in find(checks, "model").text
     assert "cycle depth 5, 3 a thread, gates: default" in find(checks, "safety").text
 
 

@@ -112,7 +112,7 @@ def test_no_key_is_asked_for_when_ollama_is_not_needed() -> None:
     ("adapter", "model_name", "base_url", "key_env"),
     [
         ("anthropic", "claude-sonnet-4-6", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
-        ("openai", "gpt-5-mini", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+        ("openai", "gpt-4.1-mini", "https://api.openai.com/v1", "OPENAI_API_KEY"),
         ("mistral", "mistral-small-latest", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
         ("ollama", "llama3.2:3b", "http://127.0.0.1:11434", ""),
         ("rehearsal", "rehearsal", "", ""),
@@ -191,7 +191,7 @@ def test_a_peer_gets_its_own_vendors_key_and_no_other() -> None:
 
 
 def test_the_price_comes_from_the_table_and_the_file_overrides_it() -> None:
-    assert resolve(settings_of("openai")).price == Price(250, 2000)
+    assert resolve(settings_of("openai")).price == Price(400, 1600)
     assert resolve(settings_of("openai", PRICED)).price == Price(1500, 1)
     assert resolve(settings_of("ollama", PRICED)).price == Price(1500, 1)
     assert resolve(settings_of("ollama")).price == Price(0, 0)
@@ -207,9 +207,9 @@ def test_a_model_without_a_known_price_is_refused_with_the_line_to_add() -> None
 
 def test_a_known_name_on_somebody_elses_server_has_no_known_price() -> None:
     error = refusal(settings_of("openai", 'base_url = "http://127.0.0.1:9/v1"'))
-    assert "gpt-5-mini at http://127.0.0.1:9/v1" in error.what
+    assert "gpt-4.1-mini at http://127.0.0.1:9/v1" in error.what
     for url in ("https://api.openai.com/v1/", "https://api.openai.com/v1"):
-        assert resolve(settings_of("openai", f'base_url = "{url}"')).price == Price(250, 2000)
+        assert resolve(settings_of("openai", f'base_url = "{url}"')).price == Price(400, 1600)
 
 
 def test_mistral_by_the_openai_adapter_costs_what_mistral_takes() -> None:
@@ -368,3 +368,9 @@ def test_an_answer_may_be_just_so_large(server: Any) -> None:
 
 def test_a_silent_ollama_is_waited_for_half_a_second() -> None:
     assert plan.PROBE_TIMEOUT_S == 0.5
+
+
+def test_a_server_of_ones_own_needs_no_key_and_a_vendors_does() -> None:
+    lines = ('base_url = "http://127.0.0.1:9/v1"', PRICED)
+    assert resolve(settings_of("openai", *lines), {}).base_url == "http://127.0.0.1:9/v1"
+    assert "needs a key" in refusal(settings_of("openai"), {}).what

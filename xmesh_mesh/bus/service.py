@@ -276,8 +276,9 @@ class Service:
 
     def _starting_point(self, hello: frames.Hello) -> int:
         head = self._journal.head
-        if hello.role != "member" or hello.introduction is None:
+        if hello.role != "member":
             return head if hello.since is None else min(hello.since, head)
+        assert hello.introduction is not None
         known = self._members.get(hello.introduction.node_id)
         if known is not None and known.group != hello.introduction.group:
             known = None

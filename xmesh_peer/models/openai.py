@@ -56,6 +56,9 @@ def parameters(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
         "tool_choice": "auto",
         "max_completion_tokens" if own else "max_tokens": request.max_tokens,
     }
+    if own:
+        # A project may default to a dearer tier; the price that was reserved is this one's.
+        sent["service_tier"] = "default"
     if request.temperature is not None:
         sent["temperature"] = request.temperature
     return sent

@@ -12,7 +12,7 @@ from xmesh_mesh.bus.delivery import PAGE, PAGES_A_TURN
 from xmesh_mesh.bus.journal import JournalDamaged
 from xmesh_mesh.bus.retention import RETENTION
 from xmesh_mesh.bus.service import CONTEST_MS, CONTEST_STEP_MS, MAX_CONTESTS, SWEEP_MS
-from xmesh_mesh.bus.upkeep import CURSOR_DELAY_MS
+from xmesh_mesh.bus.upkeep import CURSOR_DELAY_MS, PRUNE_AGAIN_MS, PRUNE_MS, RETRY_MS
 from xmesh_mesh.identity import Identity
 from xmesh_mesh.introduction import introduce
 
@@ -195,6 +195,26 @@ def test_a_member_gets_what_came_while_it_was_away(desk: Desk) -> None:
     assert [each.seq for each in answers[1:]] == [1, 2]
 
 
+def test_a_member_never_gets_what_was_said_before_it_first_joined(desk: Desk) -> None:
+    desk.join("a")
+    desk.publish("a", 1)
+    epoch = desk.join("b").epoch
+    desk.publish("a", 2)
+    assert desk.join("b", position=(epoch, 2)).cursor == 2
+    assert desk.join("b", position=(epoch, 0)).cursor == 1
+
+
+def test_a_member_that_changes_its_group_is_new_in_the_other(desk: Desk) -> None:
+    desk.join("a")
+    desk.join("c", group="other")
+    desk.join("b")
+    desk.publish("a", 1)
+    assert desk.join("b", group="other").cursor == 1
+    assert desk.publish("c", 2, to="b").seq == 2
+    assert desk.delivered("b") == [2]
+    assert desk.publish("a", 3, to="b").code == "unknown-recipient"
+
+
 def test_a_client_that_says_hello_again_replaces_its_own_session(desk: Desk) -> None:
     desk.join("a")
     desk.join("b")
@@ -346,6 +366,7 @@ def test_connections_that_ended_without_a_word_are_forgotten_after_a_while(desk:
     desk.outlet.gone.add(b"a")
     assert desk.service.wait_ms(desk.now) == 1
     desk.advance(1)
+    assert desk.service.wait_ms(desk.now) > 1
     desk.outlet.gone.clear()
     assert refused(desk.say(b"a", frames.Ping())) == ["no-session"]
 
@@ -371,6 +392,54 @@ def test_cursors_are_written_a_while_after_they_move(desk: Desk) -> None:
     desk.advance(CURSOR_DELAY_MS - 1)
     assert _cursors(desk) == {"a": 0, "b": 0}
     desk.advance(1)
+    assert _cursors(desk) == {"a": 1, "b": 1}
+
+
+def test_further_moves_neither_hasten_nor_postpone_the_writing(desk: Desk) -> None:
+    desk.join("a")
+    desk.advance(200)
+    desk.publish("a", 1)
+    desk.advance(CURSOR_DELAY_MS - 1)
+    desk.publish("a", 2)
+    assert _cursors(desk) == {"a": 0}
+    assert desk.service.wait_ms(desk.now) == 1
+    desk.advance(1)
+    assert _cursors(desk) == {"a": 2}
+
+
+def test_cursors_that_cannot_be_written_are_tried_again_later(desk: Desk) -> None:
+    desk.join("a")
+    desk.advance(200)
+    desk.publish("a", 1)
+    desk.connection.execute("PRAGMA query_only = ON")
+    desk.advance(CURSOR_DELAY_MS)
+    assert desk.service.wait_ms(desk.now) == RETRY_MS
+    desk.connection.execute("PRAGMA query_only = OFF")
+    desk.advance(RETRY_MS)
+    assert _cursors(desk) == {"a": 1}
+
+
+@pytest.mark.parametrize(("records", "wait_ms"), [(500, PRUNE_AGAIN_MS), (499, PRUNE_MS)])
+def test_retention_goes_on_soon_while_there_is_more_to_take(
+    desk: Desk, records: int, wait_ms: int
+) -> None:
+    desk.join("a")
+    for mark in range(records):
+        desk.publish("a", mark)
+    desk.mono_ms += RETENTION.age_ms + 1
+    desk.advance(0)
+    assert desk.service.wait_ms(desk.now) == wait_ms
+
+
+def test_a_batch_before_they_are_due_leaves_cursors_to_be_written(desk: Desk) -> None:
+    desk.join("a")
+    desk.join("b")
+    desk.publish("a", 1)
+    desk.say(b"b", frames.Ack(1))
+    desk.hello("c", role="publisher")
+    assert _cursors(desk) == {"a": 0, "b": 0}
+    desk.mono_ms += CURSOR_DELAY_MS
+    desk.hello("c", role="publisher")
     assert _cursors(desk) == {"a": 1, "b": 1}
 
 

@@ -113,6 +113,7 @@ def test_only_openai_itself_gets_max_completion_tokens(url: str, name: str) -> N
     sent = parameters(Endpoint("openai", "m", url), REQUEST)
     assert sent[name] == 256
     assert len({"max_tokens", "max_completion_tokens"} & set(sent)) == 1
+    assert sent.get("service_tier") == ("default" if name == "max_completion_tokens" else None)
     assert "temperature" not in sent
     assert "stream" not in sent
 
