@@ -360,7 +360,6 @@ class Memory(SqliteFile):
 
     def prune(self, keep: int = KEEP_WORDS) -> int:
         """Take the words of all but the newest ``keep`` records; return how many lost them."""
-        self._since_prune = 0
         edge = self._one("SELECT n FROM records ORDER BY n DESC LIMIT 1 OFFSET ?", keep)
         if edge is None:
             return 0

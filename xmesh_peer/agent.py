@@ -80,6 +80,7 @@ class Agent:
             "node_id": self._node.identity.node_id,
             "group": self._node.group,
             "state": self._presence.state,
+            "waits_for": self._presence.waits_for,
             "note": self._presence.note,
             "last_event": self._presence.log.last,
             "adapter": plan.adapter,

@@ -9,16 +9,19 @@ from typing import Literal
 from xmesh_peer.log import Log
 
 State = Literal["asleep", "thinking", "deferred", "stopping"]
+# What a deferred peer waits for; "budget" is a cap of an hour, a day or a run.
+Cause = Literal["", "minute", "budget", "ledger", "breaker", "vendor"]
 
 # How long a store or a ledger that cannot be written is left alone before the next try.
 RETRY_S = 1.0
 
 
 class Presence:
-    """``state`` and ``note`` are what ``ps`` shows; ``stopping`` ends every wait."""
+    """``state``, ``waits_for`` and ``note`` are what ``ps`` shows; ``stopping`` ends every wait."""
 
     def __init__(self, log: Log) -> None:
         self.state: State = "asleep"
+        self.waits_for: Cause = ""
         self.note = ""
         self.log = log
         self.stopping = asyncio.Event()
@@ -28,18 +31,18 @@ class Presence:
         self.stopping.set()
 
     def rest(self) -> None:
-        self.state, self.note = "asleep", ""
+        self.state, self.waits_for, self.note = "asleep", "", ""
 
     def think(self, note: str) -> None:
-        self.state, self.note = "thinking", note
+        self.state, self.waits_for, self.note = "thinking", "", note
 
-    async def defer(self, text: str, wait_s: float | None) -> None:
+    async def defer(self, cause: Cause, text: str, wait_s: float | None) -> None:
         """Wait with the work still queued; None waits until the peer stops."""
         seconds = math.inf if wait_s is None else max(wait_s, 0.01)
         if self.note != text:
             shown = "until it is stopped" if wait_s is None else f"{seconds:.0f} s"
             self.log.warning("deferred", f"waits {shown}: {text}")
-        self.state, self.note = "deferred", text
+        self.state, self.waits_for, self.note = "deferred", cause, text
         await self._pause(seconds)
 
     async def wait_out(self, text: str) -> None:

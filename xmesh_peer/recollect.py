@@ -31,7 +31,7 @@ def recollect(
         return None
     lineage = memory.by_keys(
         [key for _, key in ancestors(woke.key, memory.parents_of, settings.k_lineage)]
-    )
+    )[: settings.k_lineage]
     own = memory.newest(settings.n_own, own=True)
     shown = {woke.key, *(entry.key for entry in [*lineage, *own])}
     group = [

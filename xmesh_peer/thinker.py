@@ -28,7 +28,7 @@ from xmesh_peer import context
 from xmesh_peer.calls import Answered, Busy, Caller, Denied, Failed
 from xmesh_peer.decisions import Ruling, addressee, rule
 from xmesh_peer.models.base import EMIT_CMB, Message, ModelRequest
-from xmesh_peer.presence import RETRY_S, Presence, now_ms
+from xmesh_peer.presence import RETRY_S, Cause, Presence, now_ms
 from xmesh_peer.recollect import Recollection, recollect
 from xmesh_peer.safety.breaker import Breaker, Outcome, Permit, Phase
 from xmesh_peer.safety.cycle import thread_check
@@ -116,15 +116,17 @@ class Thinker:
                 await self._reason(wake, recollection, permit)
             else:
                 wait_s = self._breaker.retry_after_s(time.monotonic())
-                await self._presence.defer("the circuit breaker is open", wait_s)
+                await self._presence.defer("breaker", "the circuit breaker is open", wait_s)
 
     async def _may_wake(self, wake: Wake) -> bool:
         decision = await self._purse.admit_wake(wake.assertion)
         for warning in decision.warnings:
             self._log.warning("budget-warning", warning)
-        if decision.denial is not None:
-            await self._presence.defer(decision.denial.text, decision.denial.retry_after_s)
-        return decision.denial is None
+        denial = decision.denial
+        if denial is not None:
+            cause: Cause = "minute" if denial.limit == "minute" else "budget"
+            await self._presence.defer(cause, denial.text, denial.retry_after_s)
+        return denial is None
 
     async def _reason(self, wake: Wake, recollection: Recollection, permit: Permit) -> None:
         woke = recollection.woke
@@ -143,7 +145,7 @@ class Thinker:
             case Denied(denial):
                 await self._over_budget(denial.limit, denial.text, denial.retry_after_s)
             case Busy(text):
-                await self._presence.defer(text, RETRY_S)
+                await self._presence.defer("ledger", text, RETRY_S)
             case Failed():
                 await self._failed(wake, outcome)
 
@@ -256,7 +258,7 @@ class Thinker:
         if self.breaker is Phase.OPEN:
             self._maybe_end("breaker", failed.text)
         if failed.retry_after_s is not None:
-            await self._presence.defer(failed.text, failed.retry_after_s)
+            await self._presence.defer("vendor", failed.text, failed.retry_after_s)
             return
         outcome = "malformed" if failed.kind == "malformed" else "failed"
         tries = "1 attempt" if failed.attempts == 1 else f"{failed.attempts} attempts"
@@ -269,7 +271,7 @@ class Thinker:
                 text,
                 fix=f"raise the cap in its agent.toml, or: xmesh-sup start {self._name}",
             )
-        await self._presence.defer(text, retry_after_s)
+        await self._presence.defer("budget", text, retry_after_s)
 
     def _maybe_end(self, cause: str, text: str) -> None:
         if cause in self._settings.supervise.kill_on:

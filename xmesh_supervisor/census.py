@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from xmesh_mesh import tombstones
 from xmesh_mesh.errors import XmeshError
 from xmesh_mesh.paths import RuntimeDir
-from xmesh_supervisor import client, tombstones
+from xmesh_supervisor import client
 from xmesh_supervisor.ledger import Row, recorded
 from xmesh_supervisor.lifecycle import ALIVE
 from xmesh_supervisor.output import ago

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from xmesh_mesh.errors import ExitCode
+from xmesh_mesh.tombstones import Tombstone
 from xmesh_supervisor import tree
 from xmesh_supervisor.lifecycle import ALIVE, Action, Desired, Event, State, step
 from xmesh_supervisor.processes import Launch, Spawned, Spawner
 from xmesh_supervisor.restarts import Decision, Exit, History, Policy, decide
-from xmesh_supervisor.tombstones import Tombstone
 
 __all__ = ["Child", "Environment", "Limits"]
 

@@ -15,9 +15,11 @@ from functools import partial
 
 import msgspec
 
+from xmesh_mesh import tombstones
 from xmesh_mesh.errors import StoreError, SupervisorError
 from xmesh_mesh.paths import RuntimeDir, check_name
-from xmesh_supervisor import guard, tombstones, tree, wording
+from xmesh_mesh.tombstones import Tombstone
+from xmesh_supervisor import guard, tree, wording
 from xmesh_supervisor.child import Child, Limits
 from xmesh_supervisor.events import FleetEvent, Listeners
 from xmesh_supervisor.ledger import Ledger, Row
@@ -26,7 +28,6 @@ from xmesh_supervisor.logfiles import last_words, rotate
 from xmesh_supervisor.processes import Launch, Spawner, child_environment, plain
 from xmesh_supervisor.restarts import NEVER_PARKED
 from xmesh_supervisor.spec import Spec
-from xmesh_supervisor.tombstones import Tombstone
 
 __all__ = ["BUS", "COMMANDS", "Fleet", "Peer", "settled"]
 
@@ -39,7 +40,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 """What is started for each kind of child."""
 
 _ROTATE_EVERY_S = 2.0
-_LOG_BYTES, _LOG_KEEP = 5 * 1024 * 1024, 5
+_LOG_LIMITS = (5 * 1024 * 1024, 5)
 
 
 @dataclass(slots=True)
@@ -101,7 +102,7 @@ class Fleet:
             peer.child.desired = row.desired
             peer.child.restarts, peer.child.last_exit = row.restarts, row.last_exit
             peer.child.reason = row.reason
-            peer.child.state = _resting(row)
+            peer.child.state = row.resting
             self._told[spec.name] = peer.child.state
         return [name for name, peer in self.peers.items() if peer.child.desired is Desired.RUN]
 
@@ -217,7 +218,16 @@ class Fleet:
         """Rotate logs, for ever."""
         while True:
             await asyncio.sleep(_ROTATE_EVERY_S)
-            await asyncio.to_thread(self._rotate_all)
+            for child in self.children():
+                await self._keep_small(child.name)
+
+    async def _keep_small(self, name: str) -> None:
+        peer = self.peers.get(name)
+        size, keep = (peer.spec.log_bytes, peer.spec.log_keep) if peer else _LOG_LIMITS
+        try:
+            await asyncio.to_thread(rotate, self.root.log(name), size, keep)
+        except OSError as error:
+            self.tell(name, "log", f"its log cannot be rotated: {error}", "warning")
 
     def tell(self, peer: str, kind: str, text: str, level: str = "info") -> None:
         self.listeners.tell(FleetEvent(time.time_ns() // 1_000_000, peer, kind, text, level))
@@ -348,17 +358,6 @@ class Fleet:
         guard.sweep(self.root.root)
         tree.end_all(lambda tag: tag.startswith(prefix))
 
-    def _rotate_all(self) -> None:
-        for child in self.children():
-            peer = self.peers.get(child.name)
-            size, keep = _LOG_BYTES, _LOG_KEEP
-            if peer is not None:
-                size, keep = peer.spec.log_bytes, peer.spec.log_keep
-            try:
-                rotate(self.root.log(child.name), size, keep)
-            except OSError as error:
-                self.tell(child.name, "log", f"its log cannot be rotated: {error}", "warning")
-
     def _note_kill(self, child: Child) -> None:
         stone = tombstones.read(self.root.tombstone(child.name))
         if stone is not None:
@@ -397,9 +396,3 @@ class Fleet:
 
 def _new_run() -> str:
     return secrets.token_hex(8)
-
-
-def _resting(row: Row) -> State:
-    """Return the state of a peer without a process, as a dead supervisor has left it."""
-    kept = {State.PARKED, State.FINAL, State.KILLED}
-    return row.state if row.state in kept else State.STOPPED

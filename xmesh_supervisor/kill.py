@@ -14,16 +14,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from xmesh_mesh import tombstones
 from xmesh_mesh.errors import ConfigError, StoreError, SupervisorError, UsageError
 from xmesh_mesh.paths import FileLock, RuntimeDir, check_name
-from xmesh_supervisor import client, tombstones, tree
+from xmesh_mesh.tombstones import Tombstone
+from xmesh_supervisor import client, tree
 from xmesh_supervisor.ledger import recorded
-from xmesh_supervisor.tombstones import Tombstone
 
 __all__ = ["Killed", "kill", "known_names", "nearest"]
 
 WITHIN_S = 10.0
-_TELL_WITHIN_S = 0.5
+_TELL_WITHIN_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)

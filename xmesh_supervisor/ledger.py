@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmesh_mesh.errors import StoreError
+from xmesh_mesh.tombstones import Tombstone
 from xmesh_supervisor.lifecycle import Desired, State
-from xmesh_supervisor.tombstones import Tombstone
 
 __all__ = ["Ledger", "Row", "recorded"]
 
@@ -56,6 +56,12 @@ class Row:
     restarts: int = 0
     reason: str = ""
     last_exit: str = ""
+
+    @property
+    def resting(self) -> State:
+        """Return its state without a process: what a dead supervisor's peer is in."""
+        kept = {State.PARKED, State.FINAL, State.KILLED}
+        return self.state if self.state in kept else State.STOPPED
 
 
 class Ledger:

@@ -32,20 +32,22 @@ def watchdog_s(env: Mapping[str, str], pid: int) -> float | None:
     return limit_us / 2_000_000 if limit_us > 0 else None
 
 
-def unit(program: Sequence[str], files: Sequence[Path], root: Path, *, user: bool) -> str:
+def unit(program: Sequence[str], files: Sequence[Path], root: Path, account: str) -> str:
     """Return a unit that runs ``program up files`` (absolute paths) on the runtime directory.
 
     Type=notify with readiness and watchdog sent by the supervisor. KillMode=mixed: SIGTERM goes to
     the supervisor alone, which stops the others in order; what is left after that is killed.
+    ``account`` is who a system unit runs as; empty for a user's own unit.
     """
     command = " ".join(_quoted(str(part)) for part in (*program, "up", *files))
-    private = "" if user else _SYSTEM_HARDENING.format(root=_quoted(str(root)))
+    user = not account
+    system = _SYSTEM.format(account=account, root=_quoted(str(root)))
     return _UNIT.format(
         command=command,
         environment=_quoted(f"XMESH_RUNTIME_DIR={root}"),
         keys="%h/.config/xmesh/keys.env" if user else "/etc/xmesh/keys.env",
         target="default.target" if user else "multi-user.target",
-        hardening=private,
+        system="" if user else system,
     )
 
 
@@ -55,7 +57,8 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-_SYSTEM_HARDENING = """\
+_SYSTEM = """\
+User={account}
 ProtectSystem=strict
 ReadWritePaths={root}
 ProtectControlGroups=yes
@@ -88,7 +91,7 @@ UMask=0077
 NoNewPrivileges=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
-{hardening}
+{system}
 [Install]
 WantedBy={target}
 """

@@ -17,8 +17,9 @@ from xmesh_mesh.record import compose, encode
 from xmesh_mesh.signing import assertion_id, sign
 
 _RAW_RECORDS = 3000
-_STORED_RECORDS = 600
-_PACED_S = 3.0
+_STORED_RECORDS = 400
+_PACED_RECORDS = 1000
+_SLOW_RECORDS = 100
 _EMITS = 300
 
 
@@ -39,7 +40,6 @@ def throughput() -> list[Figure]:
         *_paced(3, 500, stores=False),
         *_paced(1, 20, stores=True),
         *_paced(1, 500, stores=True),
-        *_paced(3, 500, stores=True),
     ]
 
 
@@ -55,7 +55,7 @@ def _flood(count: int, *, stores: bool) -> Figure:
 
 def _paced(count: int, per_s: int, *, stores: bool) -> list[Figure]:
     author = identity("publisher")
-    records = _signed(author, max(100, int(per_s * _PACED_S)))
+    records = _signed(author, _SLOW_RECORDS if per_s < 100 else _PACED_RECORDS)
     with runtime() as root, bus(root), members(root, count, len(records), stores=stores) as found:
         out_ns = asyncio.run(_publish(root, author, records, per_s=per_s))
         late = [delay for member in found for delay in _delays(member, out_ns)]

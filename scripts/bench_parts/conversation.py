@@ -65,7 +65,8 @@ async def wakes(here: Mesh, server: Vendor, count: int) -> list[float]:
 def answer() -> list[Figure]:
     """From a model's answer to its record at another peer, where it wakes that one's model.
 
-    The first one warms up. "Admitted" is the time that the other peer's log gives: verified, judged and committed.
+    The first one warms up. "Admitted" is the time that the other peer's log gives: verified,
+    judged and committed.
     """
     with mesh() as here, vendor() as server:
         here.up(

@@ -32,7 +32,7 @@ _GONE_WITHIN_S = 20.0
 _TOML = """
 [identity]
 name = "{name}"
-charter = "Drafts and reviews the specification, design, code and tests of an endpoint or a feature."
+charter = "Drafts and reviews the specification, design, code and tests of an endpoint."
 [mesh]
 group = "{group}"
 [model]
@@ -52,11 +52,8 @@ class Mesh:
 
     def __init__(self, root: RuntimeDir) -> None:
         self.root = root
-        clean = {
-            k: v for k, v in os.environ.items() if k not in _KEYS and not k.startswith("XMESH_")
-        }
         self._env = {
-            **clean,
+            **{name: value for name, value in os.environ.items() if _is_neutral(name)},
             "XMESH_RUNTIME_DIR": str(root.root),
             "OPENAI_API_KEY": "none-needed",
             "NO_PROXY": "*",
@@ -105,6 +102,10 @@ class Mesh:
         status = self.status()
         children = {one["name"]: one["pid"] for one in status["infrastructure"] + status["peers"]}
         return {"supervisor": status["supervisor"]["pid"], **children}
+
+
+def _is_neutral(variable: str) -> bool:
+    return variable not in _KEYS and not variable.startswith("XMESH_")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench_parts.figures import Figure, median
 from bench_parts.mesh import runtime
-from bench_parts.speaker import identity, introduction, long_texts, node, now_ms
+from bench_parts.speaker import identity, introduction, long_texts, node, now_ms, short_texts
 from xmesh_mesh import admission as judges
 from xmesh_mesh.admission import Candidate, Surroundings, Verdict
 from xmesh_mesh.identity import Identity
@@ -135,7 +135,7 @@ def _signed(author: Identity, **origin: Any) -> Record:
 
 def _fill(own: Node, author: Identity, count: int) -> None:
     """Put so many records into memory, past the judge: each a message and thread of its own."""
-    base = _signed(author)
+    base = compose(short_texts(), created_by=author.name, created_ms=now_ms(), group="bench")
     wire = encode(base)
     judged = Judged(author.node_id, False, False, True, "aligned", 0.3, (), "{}", "")
     for start in range(0, count, _BATCH):

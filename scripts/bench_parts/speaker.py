@@ -1,9 +1,10 @@
 """A signing member of the bench's own, and the records that it says."""
 
-import secrets
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 from bench_parts.mesh import GROUP
@@ -18,8 +19,10 @@ WEIGHTS = dict.fromkeys(
 )
 CHARTER = "Drafts and reviews the specification, design, code and tests of an endpoint."
 
-_ABOUT_1_KB = 130
-"""Random words, of eight letters and a space, that make a record of about 1.5 kB."""
+_SYLLABLES = [a + b for a in "bdfgklmnprst" for b in ("a", "e", "i", "or", "us")]
+_VOCABULARY = [
+    "".join(found) for found in product(_SYLLABLES[::4], _SYLLABLES[1::3], _SYLLABLES[::9])
+]
 
 
 def now_ms() -> int:
@@ -54,15 +57,16 @@ def node(directory: Path, name: str) -> Iterator[Node]:
 def short_texts() -> dict[str, str]:
     """Return what a person types: it concerns every peer of the bench, and is never the same."""
     return {
-        "focus": f"draft the specification of endpoint {words(2)}",
-        "intent": f"review the design and the code of {words(2)}",
+        "focus": f"draft the specification of endpoint {words(4)}",
+        "intent": f"review the design and the code of {words(4)}",
     }
 
 
 def long_texts() -> dict[str, str]:
     """Return texts that make a record of about 1.5 kB."""
-    return {"focus": f"the design of endpoint {words(40)}", "issue": f"a feature {words(40)}"}
+    return {"focus": f"the design of endpoint {words(75)}", "issue": f"a feature {words(75)}"}
 
 
 def words(count: int) -> str:
-    return " ".join(secrets.token_hex(4) for _ in range(count))
+    """Return words that share letters as a language's do, picked anew with each call."""
+    return " ".join(random.choices(_VOCABULARY, k=count))

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from bench_parts.figures import BenchError
+from bench_parts.speaker import words
 
 SILENT = "silent"
 """The model that declines; any other name calls emit_cmb."""
@@ -89,11 +90,11 @@ def _handler(calls: "queue.SimpleQueue[Call]") -> type[BaseHTTPRequestHandler]:
 def _answer(model: str, number: int) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": "nothing to add"}
     if model != SILENT:
-        words = {
-            "focus": f"specification of endpoint {number:x}",
-            "commitment": f"code and tests of feature {number:x}",
+        said = {
+            "focus": f"specification of endpoint {words(6)}",
+            "commitment": f"code and tests of {words(6)}",
         }
-        function = {"name": "emit_cmb", "arguments": json.dumps(words)}
+        function = {"name": "emit_cmb", "arguments": json.dumps(said)}
         calls = [{"id": "call_0", "type": "function", "function": function}]
         message = {"role": "assistant", "content": None, "tool_calls": calls}
     reason = "stop" if model == SILENT else "tool_calls"

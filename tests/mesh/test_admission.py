@@ -269,14 +269,17 @@ def test_a_field_that_the_reference_passes_over_is_not_taken_for_known() -> None
     assert verdict(says(text), anchors=(says(text),)).decision == "redundant"
 
 
-@pytest.mark.parametrize(
-    ("known", "new"),
-    [
-        ("\u8a2d\u8a08\u3092\u898b\u76f4\u3059", "\u8a2d\u8a08\u306e\u8a66\u9a13\u3092\u66f8\u304f"),
-        ("API \u8a2d\u8a08", "API \u8a66\u9a13"),
-        ("\u043f\u0440\u043e\u0435\u043a\u0442 \u043f\u043b\u0430\u043d\u0430", "\u043f\u0440\u043e\u0435\u043a\u0442 \u0442\u0435\u0441\u0442\u043e\u0432"),
-    ],
-)  # fmt: skip
+JAPANESE = (
+    "\u8a2d\u8a08\u3092\u898b\u76f4\u3059",
+    "\u8a2d\u8a08\u306e\u8a66\u9a13\u3092\u66f8\u304f",
+)
+MIXED = ("API \u8a2d\u8a08", "API \u8a66\u9a13")
+PROJECT = "\u043f\u0440\u043e\u0435\u043a\u0442"
+PLAN, TESTS = "\u043f\u043b\u0430\u043d\u0430", "\u0442\u0435\u0441\u0442\u043e\u0432"
+RUSSIAN = (f"{PROJECT} {PLAN}", f"{PROJECT} {TESTS}")
+
+
+@pytest.mark.parametrize(("known", "new"), [JAPANESE, MIXED, RUSSIAN])
 def test_other_scripts_are_new_when_their_words_are_and_redundant_when_not(
     known: str, new: str
 ) -> None:
@@ -287,7 +290,7 @@ def test_other_scripts_are_new_when_their_words_are_and_redundant_when_not(
 
 
 def test_words_of_other_scripts_are_known_only_from_the_same_field_of_one_record() -> None:
-    one, other = "\u043f\u0440\u043e\u0435\u043a\u0442", "\u043f\u043b\u0430\u043d\u0430"
+    one, other = PROJECT, PLAN
     both = says(f"{one} {other}")
     assert verdict(both, charter=one, anchors=(says(one), says(other))).admitted
     elsewhere = says({"focus": other, "issue": f"{one} {other}"})

@@ -6,7 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -477,11 +477,16 @@ def test_retention_runs_by_itself_however_often_the_process_restarts(
 
 def test_a_transaction_is_whole_or_nothing(memory: Memory) -> None:
     record = WRITER.says("one")
-    with pytest.raises(RuntimeError), memory.transaction():
+
+    def fail_half_way() -> None:
         with memory.transaction():
-            memory.remember_own(record, "a" * 64, WRITER.node_id, now_ms=NOW)
-        memory.advance("epoch", 1)
-        raise RuntimeError
+            with memory.transaction():
+                memory.remember_own(record, "a" * 64, WRITER.node_id, now_ms=NOW)
+            memory.advance("epoch", 1)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert memory.counts()["records"] == memory.counts()["outbox"] == 0
     assert memory.position() is None
     assert memory.parents_of(record.key) == []
@@ -608,7 +613,9 @@ def test_the_file_is_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("opening", [Memory.open, Memory.open_readonly])
-def test_a_file_of_another_version_is_refused_and_left_alone(opening, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_of_another_version_is_refused_and_left_alone(
+    opening: Callable[[Path], Memory], tmp_path: Path
+) -> None:
     path = tmp_path / "memory.db"
     Memory.open(path).close()
     with sqlite3.connect(path) as db:
@@ -621,7 +628,9 @@ def test_a_file_of_another_version_is_refused_and_left_alone(opening, tmp_path: 
 
 
 @pytest.mark.parametrize("opening", [Memory.open, Memory.open_readonly])
-def test_garbage_is_refused_and_left_alone(opening, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_garbage_is_refused_and_left_alone(
+    opening: Callable[[Path], Memory], tmp_path: Path
+) -> None:
     path = tmp_path / "memory.db"
     path.write_bytes(b"garbage " * 1000)
     with pytest.raises(StoreError, match="not a database"):

@@ -1,12 +1,13 @@
 """The prompt: bounded, ordered by worth, and not to be forged by what others say."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xmesh_mesh.errors import ConfigError
 from xmesh_mesh.record import FIELDS
-from xmesh_peer import context
 from xmesh_peer.context import (
     GROUP,
     LINEAGE,
@@ -89,14 +90,14 @@ def test_a_prompt_shows_everything_in_the_order_of_worth() -> None:
         ),
         1000,
     )  # fmt: skip
-    assert prompt.user == "\n".join([
+    assert prompt.user.split("\n") == [
         WOKE, "- cmb-aaaaaaaa from boss", "  focus: task", "  issue: a", "    b",
         LINEAGE, "- cmb-1a000000 from writer-01", "  focus: 1a",
         OWN, "- cmb-2a000000 from me", "  focus: 2a", "- cmb-2b000000 from writer-01",
         "  focus: 2b",
         GROUP, "- cmb-3a000000 from writer-01", "  focus: 3a",
         MOODS, "  glad", "  sad",
-    ])  # fmt: skip
+    ]  # fmt: skip
     assert prompt.system == "system"
     assert prompt.dropped == 0
     assert prompt.tokens == 2 + estimate_tokens(prompt.user)
@@ -109,12 +110,12 @@ def test_sections_without_entries_have_no_heading() -> None:
 
 def test_moods_give_way_first_then_the_group_own_words_and_lineage_each_from_its_end() -> None:
     remembrance = Remembrance(
-        one("task", "task "), many("l", 2), many("o", 2), many("g", 2), ["m0 " + "x" * 300]
+        one("task", "task x"), many("l", 2), many("o", 2), many("g", 2), ["m0 " + "x" * 300]
     )
     names = ("task", "l0", "l1", "o0", "o1", "g0", "g1")
     whole = build("", remembrance, 10_000)
     assert whole.dropped == 0
-    seen = []
+    seen: list[tuple[str, ...]] = []
     for limit in range(whole.tokens, LEAST - 1, -1):
         prompt = build("", remembrance, limit)
         kept = (*shown(prompt.user, *names), *(["m0"] if "  m0 " in prompt.user else []))
@@ -192,10 +193,7 @@ def test_no_words_of_others_forge_a_heading_an_entry_or_a_field(
 
 
 def test_a_long_memory_is_fitted_in_linear_time() -> None:
-    import time
-
     start = time.process_time()
     remembrance = Remembrance(one("task"), many("l", 1000, 2000), [], many("g", 1000, 2000), [])
     assert build("", remembrance, 100_000).dropped > 1000
     assert time.process_time() - start < 1
-    assert context.MOODS

@@ -37,6 +37,7 @@ def test_money_is_never_shown_as_less(nano: int, text: str) -> None:
         (60, "1m 00s"),
         (3599, "59m 59s"),
         (3600, "1h 00m"),
+        (3660, "1h 01m"),
         (86_399, "23h 59m"),
         (86_400, "1d 0h"),
         (180_000, "2d 2h"),
@@ -51,11 +52,13 @@ def test_ago_and_short() -> None:
     assert short("cmb-" + "ab" * 32) == "cmb-abababab…"
     assert short("ab" * 32) == "abababab…"
     assert short("abcdefgh") == "abcdefgh"
+    assert short("abcdefghi") == "abcdefgh…"
 
 
 def test_a_table_is_aligned_without_trailing_blanks() -> None:
     assert table([["A", "LONG"], ["long", ""]]) == "A     LONG\nlong"
     assert table([]) == ""
+    assert table([["A", "B"]]) == "A  B"
 
 
 def test_a_log_line_is_shown_with_its_time_and_cannot_steer_the_terminal() -> None:
@@ -145,11 +148,13 @@ def test_the_watchdog_is_served_twice_within_its_limit() -> None:
 
 
 def test_words_of_a_unit_are_quoted_for_systemd() -> None:
-    text = systemd.unit(["/x y"], [Path('/a%b"$c')], Path("/r"), user=False)
+    text = systemd.unit(["/x y"], [Path('/a%b"$c')], Path("/r"), "ann")
     assert 'ExecStart="/x y" "up" "/a%%b\\"$$c"\n' in text
     assert 'ReadWritePaths="/r"' in text
     assert "WantedBy=multi-user.target" in text
-    user = systemd.unit(["/x"], [Path("/a")], Path("/r"), user=True)
+    user = systemd.unit(["/x"], [Path("/a")], Path("/r"), "")
+    assert "User=ann\n" in text
     assert "ReadWritePaths" not in user
+    assert "User=" not in user
     assert "WantedBy=default.target" in user
     assert "EnvironmentFile=-%h/.config/xmesh/keys.env" in user

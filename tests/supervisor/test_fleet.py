@@ -11,9 +11,10 @@ import time
 import pytest
 from helpers.fleet import SupervisorProcess, eventually, left, spec
 
+from xmesh_mesh import tombstones
 from xmesh_mesh.errors import ExitCode, SupervisorError
 from xmesh_mesh.paths import RuntimeDir
-from xmesh_supervisor import client, tombstones, tree
+from xmesh_supervisor import client, tree
 
 
 def pids(root: RuntimeDir, name: str) -> set[int]:

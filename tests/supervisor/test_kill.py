@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from helpers.fleet import STUB, SupervisorProcess, eventually, left, spec
 
+from xmesh_mesh import tombstones
 from xmesh_mesh.errors import UsageError
 from xmesh_mesh.paths import FileLock, RuntimeDir
-from xmesh_supervisor import tombstones, tree
+from xmesh_supervisor import tree
 from xmesh_supervisor.kill import kill, known_names
 
 DEAF = {"ignore_term": 1, "daemon": 1}
@@ -51,6 +52,20 @@ def test_a_killed_peer_is_gone_with_its_daemon_and_stays_dead(
     assert supervisor.peer("deaf")["restarts"] == 0
     assert supervisor.peer("other")["pid"] == other
     assert tombstones.read(supervisor.root.tombstone("deaf")) == killed.tombstone
+
+
+def test_a_peer_that_crashes_and_returns_all_the_time_is_killed_for_good(
+    supervisor: SupervisorProcess,
+) -> None:
+    crashing = spec("p", {"exit": 1, "ready": False}, max_restarts=1000)
+    for _ in range(5):
+        supervisor.apply(crashing, wait=False)
+        eventually(lambda: supervisor.peer("p")["restarts"] > 0)
+        kill(supervisor.root, ["p"], "")
+        eventually(lambda: supervisor.state("p") == "killed")
+        assert not tree_of(supervisor.root, "p")
+        assert supervisor.peer("p")["desired"] == "stop"
+        supervisor.root.tombstone("p").unlink()
 
 
 def test_kill_works_while_the_supervisor_hangs(frozen: SupervisorProcess) -> None:

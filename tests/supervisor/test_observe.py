@@ -111,3 +111,11 @@ def test_what_makes_no_record_is_refused(runtime_dir: RuntimeDir, text: str) -> 
     assert done.returncode == 2
     assert "that makes no record" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_operator_does_not_count_as_a_hearer_of_itself(runtime_dir: RuntimeDir) -> None:
+    mesh = Mesh(runtime_dir)
+    with BusProcess(runtime_dir):
+        join(runtime_dir, "writer-01")
+        mesh.sup("recall", "anything", check=False)
+        assert mesh.json("observe", "hello")["hear_later"] == ["writer-01"]

@@ -1,10 +1,11 @@
 """What a person's verbs share: groups, memories, and words of others made harmless."""
 
 import json
-from pathlib import Path
 
+import msgspec
 import pytest
 from helpers.bus import make_identity
+from helpers.mesh import triad
 from helpers.people import signed
 
 from xmesh_mesh.bus.frames import MemberStatus, StatusReply
@@ -13,6 +14,9 @@ from xmesh_mesh.memory import Memory
 from xmesh_mesh.paths import RuntimeDir
 from xmesh_mesh.signing import assertion_id
 from xmesh_supervisor import operator
+from xmesh_supervisor.ledger import Ledger, Row
+from xmesh_supervisor.lifecycle import Desired, State
+from xmesh_supervisor.resolution import resolve_files
 
 
 def member(name: str, group: str, *, connected: bool = True) -> MemberStatus:
@@ -171,12 +175,20 @@ def test_a_memory_is_never_written_by_looking(runtime_dir: RuntimeDir) -> None:
         opened["writer-01"].set_meta("a", "b")
 
 
-def test_plans_that_do_not_read_are_left_out(runtime_dir: RuntimeDir, tmp_path: Path) -> None:
-    from xmesh_supervisor.ledger import Ledger, Row
-    from xmesh_supervisor.lifecycle import Desired, State
-
+def test_plans_that_do_not_read_are_left_out(runtime_dir: RuntimeDir) -> None:
     ledger = Ledger(runtime_dir.supervisor_db)
     ledger.save(Row("old", "{}", Desired.RUN, "run", State.RUNNING))
     ledger.close()
     assert operator.plans(runtime_dir) == {}
     assert operator.peer_names(runtime_dir) == ["old"]
+
+
+def test_without_a_bus_the_group_is_that_of_the_recorded_peers(runtime_dir: RuntimeDir) -> None:
+    files = triad(runtime_dir, {"adapter": "rehearsal"}, group="lab")
+    ledger = Ledger(runtime_dir.supervisor_db)
+    for spec in resolve_files(files, runtime_dir, {}).specs:
+        plan = msgspec.json.encode(spec).decode()
+        ledger.save(Row(spec.name, plan, Desired.STOP, "run", State.STOPPED))
+    ledger.close()
+    assert operator.groups_here(runtime_dir, bus()) == ["lab"]
+    assert list(operator.plans(runtime_dir)) == [file.stem for file in files]

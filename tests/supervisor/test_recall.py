@@ -7,10 +7,12 @@ from helpers.bus import BusProcess, make_identity
 from helpers.mesh import Mesh
 from helpers.people import join, signed, speak
 
+from xmesh_mesh.bus.query import status
 from xmesh_mesh.memory import Memory
 from xmesh_mesh.paths import OPERATOR, FileLock, RuntimeDir
 from xmesh_mesh.signing import assertion_id
 from xmesh_supervisor.commands import recall
+from xmesh_supervisor.commands.recall import CatchUp
 
 WRITER = make_identity("writer-01")
 OTHER = make_identity("evil")
@@ -148,3 +150,18 @@ def test_a_recall_that_never_gets_its_turn_says_who_is_in_the_way(
             recall._acquire(FileLock(lock.path))
     finally:
         lock.release()
+
+
+def test_what_is_here_is_not_fetched_again(runtime_dir: RuntimeDir) -> None:
+    mesh = Mesh(runtime_dir)
+    with BusProcess(runtime_dir) as bus:
+        join(runtime_dir, "somebody")
+        mesh.observe("apples")
+        texts(mesh, "apples")
+        there = status(bus.socket)
+        memory = Memory.open(runtime_dir.memory(OPERATOR))
+        try:
+            assert CatchUp(runtime_dir, memory, "triad")._position() == (there.epoch, there.head)
+            assert CatchUp(runtime_dir, memory, "another")._position() == ("anew", 0)
+        finally:
+            memory.close()

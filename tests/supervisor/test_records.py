@@ -1,4 +1,4 @@
-"""supervisor.db, tombstones, events and log files."""
+"""supervisor.db, events and log files."""
 
 import json
 import sqlite3
@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from xmesh_mesh.errors import StoreError
-from xmesh_mesh.paths import RuntimeDir
-from xmesh_supervisor import tombstones
+from xmesh_mesh.tombstones import Tombstone
 from xmesh_supervisor.events import FleetEvent, Journal, Listeners
 from xmesh_supervisor.ledger import Ledger, Row, recorded
 from xmesh_supervisor.lifecycle import Desired, State
 from xmesh_supervisor.logfiles import last_words, rotate
-from xmesh_supervisor.tombstones import Tombstone
 
 ROW = Row("p", "{}", Desired.RUN, "run1", State.RUNNING, 7, 1.5, 99, 2, "why", "exited")
 
@@ -40,6 +38,12 @@ def test_every_field_of_a_row_is_updated(tmp_path: Path) -> None:
     ledger.save(ROW)
     assert ledger.rows() == [ROW]
     ledger.close()
+
+
+def test_without_its_process_a_peer_is_stopped_unless_something_holds_it() -> None:
+    held = {State.PARKED, State.FINAL, State.KILLED}
+    resting = {state: Row("p", "{}", Desired.RUN, "r", state).resting for state in State}
+    assert resting == {state: state if state in held else State.STOPPED for state in State}
 
 
 def test_a_kill_is_kept_once(tmp_path: Path) -> None:
@@ -72,28 +76,6 @@ def test_a_record_that_is_none_is_an_error_with_a_way_out(
 def test_nothing_is_recorded_where_nobody_ever_ran(tmp_path: Path) -> None:
     assert recorded(tmp_path / "supervisor.db") == []
     assert not (tmp_path / "supervisor.db").exists()
-
-
-def test_a_tombstone_says_who_why_and_when(runtime_dir: RuntimeDir) -> None:
-    path = runtime_dir.tombstone("p")
-    assert tombstones.read(path) is None
-    stone = tombstones.bury(path, "it “loops”")
-    assert tombstones.read(path) == stone
-    assert stone.why == "it “loops”"
-    assert "@" in stone.who
-    assert stone.at_ms > 1_600_000_000_000
-    assert tombstones.bury(path, "").id != stone.id
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"id": 1}', "[" * 100_000, "\0"])
-def test_a_garbled_tombstone_still_forbids(runtime_dir: RuntimeDir, text: str) -> None:
-    path = runtime_dir.tombstone("p")
-    path.parent.mkdir()
-    path.write_text(text)
-    stone = tombstones.read(path)
-    assert stone is not None
-    assert stone.id == tombstones.UNREADABLE
 
 
 def test_events_are_lines_like_all_logs_and_their_file_is_bounded(
@@ -165,6 +147,15 @@ def test_last_words_are_one_short_harmless_sentence(
     log = tmp_path / "p.log"
     log.write_text(content)
     assert last_words(log) == words
+
+
+def test_every_kept_log_moves_on_by_one(tmp_path: Path) -> None:
+    log = tmp_path / "p.log"
+    for number in range(4):
+        log.write_bytes(b"log %d" % number)
+        assert rotate(log, 0, 3)
+    kept = [(tmp_path / f"p.log.{number}").read_bytes() for number in (1, 2, 3)]
+    assert kept == [b"log 3", b"log 2", b"log 1"]
 
 
 def test_no_log_has_no_last_words(tmp_path: Path) -> None:

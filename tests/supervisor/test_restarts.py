@@ -67,7 +67,10 @@ def test_back_off_still_grows_at_its_last_doubling() -> None:
 )
 def test_the_policy_says_who_is_wanted_back(restart: str, code: int, event: Event) -> None:
     policy = Policy(restart=restart)  # type: ignore[arg-type]
-    assert judged(Exit(code, 1.0), policy).event is event
+    decision = judged(Exit(code, 1.0), policy)
+    assert decision.event is event
+    assert decision.delay_s == (pytest.approx(0.2) if event is Event.EXIT_REVIVE else 0.0)
+    assert decision.history.failures == (1 if event is Event.EXIT_REVIVE else 0)
 
 
 @pytest.mark.parametrize("code", [78, 80, 81])
@@ -76,6 +79,7 @@ def test_final_exits_are_final_under_every_policy(code: int, restart: str) -> No
     decision = judged(Exit(code, 99.0), Policy(restart=restart))  # type: ignore[arg-type]
     assert decision.event is Event.EXIT_FINAL
     assert f"exit {code}" in decision.reason
+    assert decision.delay_s == 0.0
 
 
 @pytest.mark.parametrize("code", [2, 77, 79, 83])
@@ -87,12 +91,13 @@ def test_their_neighbours_are_failures(code: int) -> None:
 @pytest.mark.parametrize("stopping", [True, False])
 def test_a_tombstone_goes_before_everything(exit_: Exit, stopping: bool) -> None:
     decision = judged(exit_, stopping=stopping)
-    assert (decision.event, decision.reason) == (Event.EXIT_KILLED, "killed")
+    assert decision == Decision(Event.EXIT_KILLED, "killed", 0.0, History())
 
 
 @pytest.mark.parametrize("code", [0, 1, -15, 78])
 def test_an_exit_on_request_ends_as_requested(code: int) -> None:
-    assert judged(Exit(code, 1.0), stopping=True).event is Event.EXIT_AGAIN
+    again = judged(Exit(code, 1.0), stopping=True)
+    assert again == Decision(Event.EXIT_AGAIN, "", 0.0, History())
     rest = judged(Exit(code, 1.0), stopping=True, desired=Desired.STOP)
     assert rest.event is Event.EXIT_REST
 
@@ -118,7 +123,7 @@ def test_the_restart_after_the_last_allowed_one_parks() -> None:
     parked = judged(Exit(1, 1.0), history=History(5, (990.0,) * 5))
     assert parked.event is Event.EXIT_PARK
     assert parked.reason == "exited with 1; gave up after 5 restarts in 60 s"
-    assert parked.history == History()
+    assert (parked.history, parked.delay_s) == (History(), 0.0)
 
 
 def test_restarts_leave_the_window_exactly_at_its_end() -> None:
@@ -144,4 +149,5 @@ def test_bus_and_guard_are_revived_for_ever_and_fast() -> None:
 def test_last_words_are_part_of_the_reason() -> None:
     assert judged(Exit(1, 1.0, said="no disk")).reason == "exited with 1: no disk"
     assert Exit(0, 1.0).text() == "exited"
+    assert "exit 82" in Exit(82, 1.0).text()
     assert Exit(-11, 1.0).text() == "ended by signal 11"

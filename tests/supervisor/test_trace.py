@@ -1,7 +1,6 @@
 """``xmesh-sup trace``: the whole conversation, from anybody's memory, and what it cost."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from helpers.bus import make_identity
@@ -108,7 +107,7 @@ def test_a_cost_is_said_in_words(cost: ThreadCost, text: str) -> None:
     assert cost.text() == text
 
 
-def test_only_calls_for_the_conversation_count(runtime_dir: RuntimeDir, tmp_path: Path) -> None:
+def test_only_calls_for_the_conversation_count(runtime_dir: RuntimeDir) -> None:
     assert trace.cost_of(runtime_dir, ["a"]) is None
     account = Account("writer-01", "run", Caps(9, 9, 9, 10**9, 10**9, 10**9))
     with SpendLedger(runtime_dir.spend_db) as ledger:

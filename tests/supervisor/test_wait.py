@@ -16,7 +16,6 @@ ASLEEP: dict[str, Any] = {
     "state": "asleep", "note": "", "node_id": "id", "held": 0, "outbox": 0,
     "wakes": {"queued": 0, "running": 0, "done": 5, "dropped": 1},
 }  # fmt: skip
-MONEY = "w has used $1 of $1 per day, and this needs up to $1 ([budget] max_cost_usd_per_day)"
 
 
 def bus(pending: int = 0, head: int = 3) -> StatusReply:
@@ -76,21 +75,21 @@ def test_without_a_bus_nothing_is_known_to_be_quiet() -> None:
     assert "the bus does not answer" in assess({}, None).busy
 
 
-@pytest.mark.parametrize("span", ["run", "hour", "day"])
-def test_waiting_for_money_is_quiet_with_a_note(span: str) -> None:
-    note = MONEY.replace("per_day", f"per_{span}")
-    status = {**ASLEEP, "state": "deferred", "note": note, "wakes": {"queued": 3, "running": 1}}
-    found = assess({"w": ("running", status)}, bus())
+def deferred(waits_for: str) -> Look:
+    wakes = {"queued": 1, "running": 0}
+    status = {**ASLEEP, "state": "deferred", "waits_for": waits_for, "note": "n", "wakes": wakes}
+    return assess({"w": ("running", status)}, bus())
+
+
+def test_waiting_for_a_long_budget_is_quiet_with_a_note() -> None:
+    found = deferred("budget")
     assert found.busy == ()
-    assert found.notes == (f"w waits for money, not for work: {note}",)
+    assert found.notes == ("w waits for its budget, not for work: n",)
 
 
-@pytest.mark.parametrize(
-    "note", [MONEY.replace("per_day", "per_minute"), "the circuit breaker is open", ""]
-)
-def test_any_other_wait_is_work_that_goes_on(note: str) -> None:
-    status = {**ASLEEP, "state": "deferred", "note": note, "wakes": {"queued": 1, "running": 0}}
-    assert len(assess({"w": ("running", status)}, bus()).busy) == 2
+@pytest.mark.parametrize("waits_for", ["minute", "ledger", "breaker", "vendor"])
+def test_any_other_wait_is_work_that_goes_on(waits_for: str) -> None:
+    assert len(deferred(waits_for).busy) == 2
 
 
 def test_what_a_gate_holds_is_a_note() -> None:

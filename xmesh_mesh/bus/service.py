@@ -85,8 +85,7 @@ class Service:
         if now.mono_ms >= self._sweep_due_ms:
             self._sweep_due_ms = now.mono_ms + SWEEP_MS
             self._sweep()
-        lost = self._upkeep.run(now.mono_ms, now.wall_ms)
-        if lost:
+        if self._upkeep.run(now.mono_ms, now.wall_ms):
             self._members = {member.node_id: member for member in self._journal.members()}
 
     def wait_ms(self, now: Now) -> int:
@@ -124,7 +123,7 @@ class Service:
         with self._journal.batch():
             self._dispatch(incoming)
             self._upkeep.go_along(self._now.mono_ms)
-        self._upkeep.written(self._now.mono_ms)
+        self._upkeep.written()
 
     def _take_back(self, incoming: Sequence[Incoming], error: JournalUnavailable) -> None:
         """Nothing was kept: forget what the batch had begun, serve who needs no disk."""

@@ -32,6 +32,7 @@ class Upkeep:
         self._unwritten: set[str] = set()
         self._write_due_ms = mono_ms
         self._prune_due_ms = mono_ms + PRUNE_AGAIN_MS
+        self._along = False
         self._available = True
 
     def cursor(self, member: Member) -> int:
@@ -61,12 +62,13 @@ class Upkeep:
 
     def go_along(self, mono_ms: int) -> None:
         """Within a batch that is written anyway: take the cursors along when they are due."""
-        if self._unwritten and mono_ms >= self._write_due_ms:
+        self._along = bool(self._unwritten) and mono_ms >= self._write_due_ms
+        if self._along:
             self._move_cursors()
 
-    def written(self, mono_ms: int) -> None:
+    def written(self) -> None:
         """The batch is on disk."""
-        if self._unwritten and mono_ms >= self._write_due_ms:
+        if self._along:
             self._unwritten.clear()
         if not self._available:
             self._available = True
@@ -79,7 +81,7 @@ class Upkeep:
             self._log("error", "journal-unavailable", text)
 
     def run(self, mono_ms: int, wall_ms: int) -> bool:
-        """Do what is due; return whether a member lost records to retention."""
+        """Do what is due; return whether retention was seen to."""
         if self._unwritten and mono_ms >= self._write_due_ms and not self.write_cursors():
             self._write_due_ms = mono_ms + RETRY_MS
         if mono_ms < self._prune_due_ms:
@@ -87,7 +89,7 @@ class Upkeep:
         cut = self._prune(wall_ms)
         again = cut is not None and cut.deleted >= self._retention.step
         self._prune_due_ms = mono_ms + (PRUNE_AGAIN_MS if again else PRUNE_MS)
-        return bool(cut and cut.lost)
+        return cut is not None
 
     def write_cursors(self) -> bool:
         """Write what is unwritten; return False where the journal cannot be written now."""

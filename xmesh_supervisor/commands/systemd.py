@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         raise UsageError(f"there is no file {', '.join(missing)}", fix="name agent.toml files")
     files = [path.absolute() for path in args.files]
-    text = unit(_program(), files, RuntimeDir.from_env().root, user=args.user)
+    account = "" if args.user else pwd.getpwuid(os.getuid()).pw_name
+    text = unit(_program(), files, RuntimeDir.from_env().root, account)
     if args.json:
         print_json({"unit": text})
     else:

@@ -1,7 +1,6 @@
 """xmesh-sup wait"""
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -27,8 +26,6 @@ EXITS = "0 quiet; 1 not within --timeout; 2 wrong usage; 3 nothing runs here"
 GAP_S = 0.15
 _UNDER_WAY = frozenset({"starting", "stopping", "backoff"})
 _ENDED_BADLY = frozenset({"parked", "final"})
-# The caps whose wait is long and for money; a minute's cap or a vendor's pause goes by itself.
-_MONEY = re.compile(r"\[budget\] max_\w+_per_(?:run|hour|day)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ def assess(peers: Mapping[str, tuple[str, Mapping[str, Any]]], bus: "StatusReply
 
 def _work(name: str, status: Mapping[str, Any], pending: int | None) -> Iterator[str]:
     wakes = status.get("wakes") or {}
-    if _waits_for_money(status):
+    if _waits_for_budget(status):
         wakes = {}
     elif status.get("state") != "asleep":
         yield f"{name} is {status.get('state')}" + _because(status)
@@ -129,14 +126,14 @@ def _work(name: str, status: Mapping[str, Any], pending: int | None) -> Iterator
 
 
 def _remarks(name: str, status: Mapping[str, Any]) -> Iterator[str]:
-    if _waits_for_money(status):
-        yield f"{name} waits for money, not for work: {status['note']}"
+    if _waits_for_budget(status):
+        yield f"{name} waits for its budget, not for work: {status['note']}"
     if status.get("held"):
         yield f"{name} has {status['held']} records that wait for a person"
 
 
-def _waits_for_money(status: Mapping[str, Any]) -> bool:
-    return status.get("state") == "deferred" and bool(_MONEY.search(str(status.get("note"))))
+def _waits_for_budget(status: Mapping[str, Any]) -> bool:
+    return status.get("state") == "deferred" and status.get("waits_for") == "budget"
 
 
 def _because(status: Mapping[str, Any]) -> str:

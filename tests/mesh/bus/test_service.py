@@ -49,6 +49,13 @@ def test_an_author_who_asks_for_it_gets_its_own(desk: Desk) -> None:
     assert [type(each) for each in answers] == [frames.Accepted, frames.Deliver]
 
 
+def test_a_publisher_is_given_nothing(desk: Desk) -> None:
+    desk.join("a")
+    desk.hello("p", role="publisher")
+    desk.publish("a", 1)
+    assert desk.delivered("p") == []
+
+
 def test_groups_never_mix(desk: Desk) -> None:
     desk.join("a")
     desk.join("b", group="other")
