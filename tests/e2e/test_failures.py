@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from helpers.fleet import eventually
@@ -29,13 +29,13 @@ class Fault:
     outcome: str
     requests: int
     says: str = ""
-    billed: bool = field(default=True)
+    timeout_s: float = 20.0
 
 
 FAULTS = {
     "rate-limited": Fault("openai", (fail(429, retry_after="1"), ANSWER), "emitted", 2),
     "server-error": Fault("openai", (fail(500),), "failed", 3, "500"),
-    "hanging": Fault("openai", (hang(),), "failed", 3, "2 s"),
+    "hanging": Fault("openai", (hang(),), "failed", 3, "1 s", 1.0),
     "cut-off": Fault("openai", (cut(), ANSWER), "emitted", 2),
     "malformed-body": Fault("openai", (garbage(),), "malformed", 1),
     "malformed-call": Fault("openai", (call('{"focus": '),), "malformed", 1),
@@ -43,16 +43,15 @@ FAULTS = {
     "empty": Fault("openai", (say(""),), "declined", 1),
     "refusing": Fault("openai", (refusal(),), "declined", 1, "refused"),
     "anthropic-limited": Fault("anthropic", (fail(429, retry_after="1"), ANSWER), "emitted", 2),
-    "anthropic-hanging": Fault("anthropic", (hang(), ANSWER), "emitted", 2),
+    "anthropic-hanging": Fault("anthropic", (hang(),), "failed", 3, "2 s", 2.0),
     "anthropic-malformed": Fault("anthropic", (garbage(),), "malformed", 1),
     "ollama-limited": Fault("ollama", (fail(429), ANSWER), "emitted", 2),
-    "ollama-hanging": Fault("ollama", (hang(), ANSWER), "emitted", 2),
+    "ollama-hanging": Fault("ollama", (hang(),), "failed", 3, "2 s", 2.0),
     "ollama-malformed": Fault("ollama", (garbage(),), "malformed", 1),
 }
-BAD_KEYS: dict[str, Dialect] = {
-    "bad-key-openai": "openai",
-    "bad-key-anthropic": "anthropic",
-    "bad-key-ollama": "ollama",
+BAD_KEYS = {
+    f"bad-key-{dialect}": Fault(dialect, (fail(401), ANSWER), "emitted", 1)
+    for dialect in ("openai", "anthropic", "ollama")
 }
 KEYS = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}
 
@@ -64,17 +63,18 @@ def stack() -> Iterator[ExitStack]:
 
 
 def start(
-    root: RuntimeDir, stack: ExitStack, replies: dict[str, tuple[Dialect, tuple[Reply, ...]]]
+    root: RuntimeDir, stack: ExitStack, faults: dict[str, Fault]
 ) -> tuple[Mesh, dict[str, Vendor]]:
     vendors = {
-        name: stack.enter_context(serve(dialect, *script))
-        for name, (dialect, script) in replies.items()
+        name: stack.enter_context(serve(fault.dialect, *fault.replies))
+        for name, fault in faults.items()
     }
     files = [
         agent_toml(
             root.root / f"{name}.toml", name, "generic",
             model={"adapter": vendor.dialect, "model_name": "m", "base_url": vendor.url,
-                   "price": PRICE, "timeout_s": 2.0},
+                   "price": PRICE, "timeout_s": faults[name].timeout_s},
+            routing="targeted",
         )
         for name, vendor in vendors.items()
     ]  # fmt: skip
@@ -84,8 +84,7 @@ def start(
 def test_every_fault_of_a_vendor_has_its_documented_outcome(
     runtime_dir: RuntimeDir, stack: ExitStack
 ) -> None:
-    script = {name: (fault.dialect, fault.replies) for name, fault in FAULTS.items()}
-    mesh, vendors = start(runtime_dir, stack, script)
+    mesh, vendors = start(runtime_dir, stack, FAULTS)
     asked = {name: mesh.observe(f"please look, {name}", "--to", name) for name in FAULTS}
     eventually(lambda: all(outcome(mesh, name, asked[name]) for name in FAULTS), 120)
     found = {name: outcome(mesh, name, asked[name]) for name in FAULTS}
@@ -104,10 +103,7 @@ def test_every_fault_of_a_vendor_has_its_documented_outcome(
 def test_a_bad_key_ends_the_peer_for_good_and_keeps_the_wake(
     runtime_dir: RuntimeDir, stack: ExitStack
 ) -> None:
-    script: dict[str, tuple[Dialect, tuple[Reply, ...]]] = {
-        name: (dialect, (fail(401), ANSWER)) for name, dialect in BAD_KEYS.items()
-    }
-    mesh, vendors = start(runtime_dir, stack, script)
+    mesh, vendors = start(runtime_dir, stack, BAD_KEYS)
     asked = {name: mesh.observe(f"please look, {name}", "--to", name) for name in BAD_KEYS}
     for name in BAD_KEYS:
         row = eventually(lambda name=name: final(mesh, name), 60)

@@ -43,6 +43,9 @@ group = "{group}"
 
 [supervise]
 {supervise}
+
+[routing]
+response_routing = "{routing}"
 """
 
 
@@ -56,6 +59,7 @@ def agent_toml(
     safety: Mapping[str, Any] | None = None,
     supervise: Mapping[str, Any] | None = None,
     group: str = "e2e",
+    routing: str = "broadcast",
 ) -> Path:
     """Write an agent.toml. The wake budget is ample unless ``budget`` says otherwise."""
     ample = dict.fromkeys(("max_wakes_per_minute", "max_wakes_per_hour"), 10_000)
@@ -67,6 +71,7 @@ def agent_toml(
         budget=_lines({**ample, **(budget or {})}),
         safety=_lines(safety or {}),
         supervise=_lines(supervise or {}),
+        routing=routing,
     )
     path.write_text(text)
     return path

@@ -113,6 +113,16 @@ def test_a_drift_up_to_a_quarter_is_aligned() -> None:
     assert verdict(record, charter=INTEREST).decision == "aligned"
 
 
+def test_a_drift_of_exactly_a_quarter_is_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = says(words(1, 3))
+    exact = verdict(record, charter=INTEREST).drift
+    for stable, decision in ((exact, "aligned"), (math.nextafter(exact, 0), "guarded")):
+        rule = svaf.Thresholds(stable=stable)
+        monkeypatch.setattr(svaf, "Thresholds", lambda rule=rule: rule)
+        assert verdict(record, charter=INTEREST).decision == decision
+        monkeypatch.undo()
+
+
 # First messages
 
 
@@ -296,6 +306,15 @@ def test_words_of_other_scripts_are_known_only_from_the_same_field_of_one_record
     elsewhere = says({"focus": other, "issue": f"{one} {other}"})
     assert verdict(both, charter=one, anchors=(elsewhere,)).admitted
     assert verdict(both, charter=one, anchors=(says(one), both)).decision == "redundant"
+
+
+LONG = " ".join(f"paragraph {n} of the specification of login limits" for n in range(40))
+
+
+@pytest.mark.parametrize("sign", ["", " \u2014 ", " \u201cso\u201d "])
+def test_what_the_reference_reads_is_known_by_its_vector_and_not_word_by_word(sign: str) -> None:
+    found = verdict(says(f"{LONG}{sign} zebra"), anchors=(says(LONG),))
+    assert found.decision == found.reference.decision == "redundant"
 
 
 def test_signs_without_words_are_never_known() -> None:

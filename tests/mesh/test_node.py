@@ -19,7 +19,7 @@ from xmesh_mesh.errors import RecordError
 from xmesh_mesh.introduction import introduce
 from xmesh_mesh.node import THREAD_VIEW, Node
 from xmesh_mesh.pins import PinResult
-from xmesh_mesh.record import SUITE_PUBLISHED, Category, Record, compose, encode, to_wire
+from xmesh_mesh.record import FIELDS, SUITE_PUBLISHED, Category, Record, compose, encode, to_wire
 from xmesh_mesh.signing import assertion_id, sign
 
 WRITER = Author("writer-01")
@@ -162,7 +162,9 @@ def test_a_relevant_record_is_stored_with_its_verdict_and_wakes(me: Node) -> Non
     assert (entry.own, entry.directed, entry.admitted, entry.mood) == (False, False, True, "")
     assert (entry.verdict, entry.drift) == (received.verdict.decision, received.verdict.drift)
     assert entry.reasons == received.verdict.reasons
-    assert '"focus":{"verdict":"silent","drift":null,"affinity":1.0,"weight":1.0}' in entry.fields
+    fields = json.loads(entry.fields)
+    silent = {"verdict": "silent", "drift": None, "affinity": 0.0, "weight": 1.0}
+    assert fields == {**dict.fromkeys(FIELDS, silent), "focus": {**silent, "affinity": 1.0}}
 
 
 def test_a_foreign_record_is_stored_wakes_nobody_and_leaves_its_mood(me: Node) -> None:

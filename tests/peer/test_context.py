@@ -148,6 +148,17 @@ def test_a_waking_record_that_is_too_long_is_cut_and_the_cut_is_shown() -> None:
     assert (prompt.dropped, prompt.tokens) == (4, 100)
 
 
+def test_a_waking_record_that_just_fits_is_whole() -> None:
+    def prompt_of(size: int) -> str:
+        return build("", Remembrance(one("task", "x" * size), [], [], [], []), 100).user
+
+    size = 300 - len(prompt_of(1)) + 1
+    assert len(prompt_of(size)) == 300
+    assert prompt_of(size).endswith("x")
+    assert prompt_of(size + 1).endswith("[cut]")
+    assert len(prompt_of(size + 1)) == 300
+
+
 @pytest.mark.parametrize("size", [0, 1, 3, 300])
 def test_a_system_prompt_that_leaves_no_room_is_a_config_error(size: int) -> None:
     system, remembrance = "s" * size, Remembrance(one("task"), [], [], [], [])

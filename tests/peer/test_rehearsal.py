@@ -61,7 +61,7 @@ REVIEW = heard("reviewer-01", focus="review: rate-limit /api/login",
 REVISED = heard("writer-01", focus="revised draft: rate-limit /api/login",
                 commitment="the draft now covers this: add tests")  # fmt: skip
 TESTS = heard("test-writer-01", focus="tests: rate-limit /api/login",
-              commitment="check that draft a spec holds; check that rate-limit /api/login")  # fmt: skip
+              commitment="check that draft a spec holds; check that it limits")  # fmt: skip
 ACCEPTED = heard("reviewer-01", focus="accepted: rate-limit /api/login",
                  commitment="reviewed and closed: add tests")  # fmt: skip
 

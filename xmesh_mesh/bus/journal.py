@@ -35,6 +35,7 @@ CREATE INDEX ids_by_age ON ids (accepted_ms);
 CREATE TABLE members (
     node_id TEXT PRIMARY KEY, grp TEXT NOT NULL, name TEXT NOT NULL, joined INTEGER NOT NULL,
     cursor INTEGER NOT NULL, own INTEGER NOT NULL, lost INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE removed (node_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE introductions (
     grp TEXT NOT NULL, node_id TEXT NOT NULL, introduction BLOB NOT NULL,
     PRIMARY KEY (grp, node_id)) WITHOUT ROWID;
@@ -151,6 +152,7 @@ class Journal:
         return [Entry(*row) for row in rows]
 
     def join(self, member: Member) -> None:
+        self._connection.execute("DELETE FROM removed WHERE node_id = ?", (member.node_id,))
         row = (member.node_id, member.group, member.name, member.joined, member.cursor)
         self._connection.execute(
             "INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -164,6 +166,11 @@ class Journal:
 
     def remove(self, node_id: str) -> None:
         self._connection.execute("DELETE FROM members WHERE node_id = ?", (node_id,))
+        self._connection.execute("INSERT OR IGNORE INTO removed VALUES (?)", (node_id,))
+
+    def removed(self) -> set[str]:
+        """Return the nodes that an operator has removed, and that have not joined since."""
+        return {node_id for (node_id,) in self._rows("SELECT node_id FROM removed")}
 
     def members(self) -> list[Member]:
         rows = self._rows("SELECT node_id, grp, name, joined, cursor, own, lost FROM members")

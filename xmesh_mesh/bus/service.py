@@ -66,6 +66,7 @@ class Service:
     def _load(self) -> None:
         known = self._journal.introductions()
         self._introductions = {(each.group, each.node_id): each for each in known}
+        self._removed = self._journal.removed()
         self._members = {member.node_id: member for member in self._journal.members()}
 
     def handle(self, batch: Sequence[tuple[bytes, bytes]], now: Now) -> None:
@@ -191,11 +192,16 @@ class Service:
     def _objection(self, session: Session, publish: frames.Publish) -> tuple[str, str] | None:
         if len(publish.record) > frames.MAX_RECORD_BYTES:
             return "too-large", f"a record has at most {frames.MAX_RECORD_BYTES} bytes"
-        if publish.to is not None:
-            addressee = self._members.get(publish.to)
-            if addressee is None or addressee.group != session.group:
-                return "unknown-recipient", f"{publish.to} is no member of {session.group}"
+        if publish.to is not None and not self._may_address(publish.to, session.group):
+            return "unknown-recipient", f"{publish.to} is not known in {session.group}"
         return None
+
+    def _may_address(self, node_id: str, group: str) -> bool:
+        """A living member of the group, or a publisher: tails and later joins show it the record."""
+        member = self._members.get(node_id)
+        if member is not None:
+            return member.group == group
+        return (group, node_id) in self._introductions and node_id not in self._removed
 
     def _append(self, session: Session, publish: frames.Publish) -> int:
         where = (session.node_id, publish.to, self._now.wall_ms)
@@ -306,6 +312,7 @@ class Service:
         if member != self._members.get(session.node_id):
             self._journal.join(member)
             self._members[session.node_id] = member
+            self._removed.discard(session.node_id)
         self._upkeep.begin(member)
 
     def _leave(self, route: bytes) -> None:
@@ -316,6 +323,7 @@ class Service:
     def _remove(self, route: bytes, remove: frames.Remove) -> None:
         found = self._members.pop(remove.node_id, None) is not None
         self._journal.remove(remove.node_id)
+        self._removed.add(remove.node_id)
         self._upkeep.forget(remove.node_id)
         session = self._sessions.member(remove.node_id)
         if session is not None:

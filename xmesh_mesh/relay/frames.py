@@ -6,8 +6,7 @@ wake-channel directory, for which ``peer-info`` and ``wake-channel`` payloads ar
 """
 
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw
@@ -32,7 +31,9 @@ __all__ = [
     "stamp",
 ]
 
-# One line, so that nothing in a peer's list or a log can be disguised by control characters.
+T = TypeVar("T")
+
+# One line, so that no name can disguise anything in a list or a log.
 _LINE = r"\A[^\x00-\x1f\x7f]+\Z"
 NodeId = Annotated[str, Meta(min_length=1, max_length=128, pattern=_LINE)]
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=_LINE)]
@@ -41,8 +42,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=_LINE)]
 class WakeChannel(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a push service reaches a node that sleeps."""
 
-    platform: Annotated[str, Meta(min_length=1, max_length=32, pattern=_LINE)]
-    token: Annotated[str, Meta(min_length=1, max_length=1_024, pattern=_LINE)]
+    platform: Annotated[str, Meta(max_length=32, pattern=_LINE)]
+    token: Annotated[str, Meta(max_length=1_024, pattern=_LINE)]
     environment: Annotated[str, Meta(max_length=64, pattern=_LINE)] | None = None
 
 
@@ -65,11 +66,11 @@ class Envelope(NamedTuple):
 
 
 class News(msgspec.Struct, frozen=True, rename="camel"):
-    """What a payload tells about wake channels; ``node_id`` None: the sender's own."""
+    """A wake channel that a payload tells of; ``node_id`` and ``name`` None: the sender's own."""
 
     wake_channel: WakeChannel
-    name: Name | None = None
     node_id: NodeId | None = None
+    name: Name | None = None
 
 
 class Listed(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -96,16 +97,18 @@ class _PeerInfo(msgspec.Struct, frozen=True):
 
 
 class _Peers(msgspec.Struct, frozen=True, tag_field="type", tag="relay-peers"):
-    peers: Sequence[Listed]
+    peers: list[Listed]
 
 
-class _Joined(msgspec.Struct, frozen=True, tag_field="type", tag="relay-peer-joined"):
-    nodeId: str  # noqa: N815 - as on the wire
+class _Joined(
+    msgspec.Struct, frozen=True, rename="camel", tag_field="type", tag="relay-peer-joined"
+):
+    node_id: str
     name: str
 
 
-class _Left(msgspec.Struct, frozen=True, tag_field="type", tag="relay-peer-left"):
-    nodeId: str  # noqa: N815 - as on the wire
+class _Left(msgspec.Struct, frozen=True, rename="camel", tag_field="type", tag="relay-peer-left"):
+    node_id: str
     name: str
 
 
@@ -123,49 +126,45 @@ _wakes = msgspec.json.Decoder(WakeChannel)
 
 _BAD = (msgspec.MsgspecError, ValueError, RecursionError)
 # What JavaScript takes for no payload.
-_NOTHING = frozenset({b"", b"null", b"false", b"0", b'""'})
+_NOTHING = frozenset({b"null", b"false", b"0", b'""'})
 
 PING = b'{"type":"relay-ping"}'
 
 
-def decode_login(text: str | bytes) -> Login:
+def decode_login(data: str | bytes) -> Login:
     """Return the login; RecordError ``unparsable`` for no JSON, ``no-login`` for other JSON."""
     try:
-        return _logins.decode(text)
-    except msgspec.ValidationError as error:
-        raise RecordError("no-login", str(error)) from None
-    except _BAD as error:
-        raise RecordError("unparsable", str(error)) from None
+        return _logins.decode(data)
+    except msgspec.ValidationError as problem:
+        raise RecordError("no-login", str(problem)) from None
+    except _BAD as problem:
+        raise RecordError("unparsable", str(problem)) from None
 
 
-def decode_envelope(text: str | bytes) -> Envelope:
-    """Return what a client that is in says; RecordError ``malformed`` where that is nothing."""
+def decode_envelope(data: str | bytes) -> Envelope:
+    """Return what a client that is in says; raise RecordError ``malformed`` for anything else."""
     try:
-        outer = _outers.decode(_checked(text))
-        pong = bytes(outer.type) == b'"relay-pong"'
-        payload = bytes(outer.payload)
-    except msgspec.ValidationError as error:
-        raise RecordError("malformed", str(error)) from None
-    except _BAD:
-        pong, to, payload = _decode_loosely(text)
-        return Envelope(pong, to, payload)
+        # Raw parts are not looked into, so UTF-8 is checked here: receivers hang up on bad text.
+        outer = _outer(data if isinstance(data, str) else data.decode())
+    except _BAD as problem:
+        raise RecordError("malformed", str(problem)) from None
+    pong = bytes(outer.type) == b'"relay-pong"'
+    payload = bytes(outer.payload)
     return Envelope(pong, outer.to or None, b"" if payload in _NOTHING else payload)
 
 
 def decode_news(payload: bytes, most: int) -> list[News]:
-    """Return what a payload tells about wake channels: the first ``most`` entries, good ones only.
+    """Return what a payload tells of wake channels: of its first ``most`` entries the good ones.
 
-    Anything that is not well-formed tells nothing.
+    A payload that is not well-formed tells nothing.
     """
-    if b"wake-channel" not in payload and b"peer-info" not in payload:
-        return []
-    kind = _decode(_kinds, payload)
+    kind = _decode(_kinds, payload) if _may_tell(payload) else None
     if kind is not None and kind.type == "wake-channel":
         wake = decode_wake(payload)
         return [News(wake)] if wake else []
-    info = _decode(_infos, payload) if kind is not None and kind.type == "peer-info" else None
-    heard = [_decode(_news, raw) for raw in info.peers[:most]] if info else []
-    return [news for news in heard if news and news.node_id and _is_useful(news.wake_channel)]
+    if kind is not None and kind.type == "peer-info":
+        return _gossip(payload, most)
+    return []
 
 
 def decode_wake(raw: bytes | Raw) -> WakeChannel | None:
@@ -174,7 +173,7 @@ def decode_wake(raw: bytes | Raw) -> WakeChannel | None:
     return wake if wake and _is_useful(wake) else None
 
 
-def peers(listed: Sequence[Listed]) -> bytes:
+def peers(listed: list[Listed]) -> bytes:
     return _encode(_Peers(listed))
 
 
@@ -195,32 +194,53 @@ def stamp(node_id: str, name: str) -> bytes:
     return b'{"from":%b,"fromName":%b,"payload":' % (_encode(node_id), _encode(name))
 
 
-def _checked(text: str | bytes) -> str:
-    """Raw bytes are not looked into, so UTF-8 is checked here: a peer's peer would be cut off."""
-    return text if isinstance(text, str) else text.decode()
-
-
-def _decode[T](decoder: msgspec.json.Decoder[T], raw: bytes | Raw) -> T | None:
+def _outer(text: str) -> _Outer:
     try:
-        return decoder.decode(raw)
-    except _BAD:
-        return None
+        return _outers.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if "\\ud" not in text and "\\uD" not in text:
+            raise
+        return _loosely(text)
+
+
+def _loosely(text: str) -> _Outer:
+    """Read what JavaScript writes of text that was cut within a character: a lone ``\\ud83d``.
+
+    Only such a message is encoded anew, with the same escape in the same place.
+    """
+    value: Any = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    to = value.get("to")
+    if not isinstance(to, str | None):
+        raise ValueError("'to' is not a text")
+    return _Outer(_again(value.get("type")), to, _again(value.get("payload")))
+
+
+def _again(value: Any) -> Raw:
+    return Raw(json.dumps(value, separators=(",", ":"), allow_nan=False).encode())
+
+
+def _may_tell(payload: bytes) -> bool:
+    """Spare nearly every payload a second look."""
+    return b'"wake-channel"' in payload or b'"peer-info"' in payload
+
+
+def _gossip(payload: bytes, most: int) -> list[News]:
+    info = _decode(_infos, payload)
+    heard = [_decode(_news, raw) for raw in info.peers[:most]] if info else []
+    named = [news for news in heard if news and news.node_id and news.name]
+    return [news for news in named if _is_useful(news.wake_channel)]
 
 
 def _is_useful(wake: WakeChannel) -> bool:
     return wake.platform != "none"
 
 
-def _decode_loosely(text: str | bytes) -> Envelope:
-    """Read what JavaScript writes of text that was cut within a character: a lone ``\\ud83d``.
-
-    Only such a message is encoded anew, with the same escape in the same place.
-    """
-    text = _checked_or_malformed(text)
-    if "\\ud" not in text and "\\uD" not in text:
-        raise RecordError("malformed")
+def _decode(decoder: msgspec.json.Decoder[T], raw: bytes | Raw) -> T | None:
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-        return _loose_envelope(value)
-    except (ValueError, RecursionError) as error:
-        raise RecordError("malformed", str(error)) from None
+        return decoder.decode(raw)
+    except _BAD:
+        return None

@@ -2,7 +2,7 @@
 
 No key derivation, no binding to record or direction, and one secret for all sessions: it hides
 words from a relay and proves nothing. Open first, verify the signature then. Our own nodes use
-2.0 Core Secure with each other. The cipher needs AES in hardware; ``AVAILABLE`` says if it is there.
+2.0 Core Secure with each other. The cipher needs AES in hardware: see ``AVAILABLE``.
 """
 
 import binascii

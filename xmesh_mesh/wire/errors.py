@@ -11,6 +11,7 @@ from xmesh_mesh.errors import XmeshError
 FATAL: Final = {
     "bad-length": "a frame announces no bytes, or more than the limit: the stream is lost",
     "handshake-expected": "the first frame of a link is not a handshake",
+    "bad-handshake": "a handshake with a key or a name that cannot be one",
     "handshake-timeout": "no handshake came in time",
     "out-of-order": "a frame that the handshake or the session has no place for now",
     "version-mismatch": "another protocol version or suite than 2.0 Core Secure",

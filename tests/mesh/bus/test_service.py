@@ -79,6 +79,14 @@ def test_a_record_for_somebody_who_is_no_member_here_is_refused(desk: Desk, to: 
     assert desk.journal.head == 0
 
 
+def test_a_record_for_a_publisher_is_accepted_and_shown_to_tails(desk: Desk) -> None:
+    desk.join("a")
+    desk.hello("p", role="publisher")
+    desk.say(b"tail", frames.Hello("t", "tail", group=GROUP))
+    assert desk.publish("a", 1, to="p").seq == 1
+    assert (desk.delivered("a"), desk.delivered("tail")) == ([], [1])
+
+
 def test_the_same_assertion_is_accepted_once_and_answers_its_old_seq(desk: Desk) -> None:
     desk.join("a")
     desk.join("b")
