@@ -280,6 +280,9 @@ def test_the_outbox_holds_own_records_in_order_until_the_bus_has_them(memory: Me
         Outgoing(first, None, encode(later)),
         Outgoing(second, REVIEWER.node_id, encode(sooner)),
     ]
+    unsent = memory.by_assertion(first)
+    assert unsent is not None
+    assert (unsent.seq, unsent.directed, unsent.author) == (0, False, WRITER.node_id)
     memory.sent(first, 41)
     assert [outgoing.assertion for outgoing in memory.outbox()] == [second]
     entry = memory.by_assertion(first)
@@ -426,6 +429,10 @@ def test_small_values_and_the_position_are_kept(memory: Memory, tmp_path: Path) 
 
 
 # Retention
+
+
+def test_the_bounds_are_what_the_documents_say() -> None:
+    assert (MAX_QUEUED_WAKES, memory_module.KEEP_WORDS) == (64, 100_000)
 
 
 def test_retention_takes_old_words_and_never_identity_lineage_or_the_words_of_open_wakes(

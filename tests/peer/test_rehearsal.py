@@ -176,6 +176,30 @@ async def test_the_other_usual_roles_act_like_one_of_the_triad(role: str, like: 
         assert (answer.arguments or {}).get("focus") == (model.arguments or {}).get("focus")
 
 
+async def test_a_test_writer_does_not_check_what_it_has_said_word_for_word() -> None:
+    promise = heard("writer-01", focus="revised draft: x", commitment="alpha beta")
+    said = heard("test-writer-01", focus="tests: x", commitment="alpha beta")
+    less = heard("test-writer-01", focus="tests: x", commitment="alpha")
+    assert (await asked("test-writer", promise, (REVIEW, TASK), (said,))).arguments is None
+    assert (await asked("test-writer", promise, (REVIEW, TASK), (less,))).arguments is not None
+
+
+async def test_answers_are_brief() -> None:
+    fits, over = "x " * 54 + "xx", "x " * 54 + "yyy"
+    for focus, told in ((fits, fits), (over, "x " * 54 + "\u2026")):
+        answer = await asked("writer", heard("boss", focus=focus))
+        assert answer.arguments is not None
+        assert answer.arguments["focus"] == f"draft: {told}"
+    many = heard("boss", focus="abc, ab, def, ghi, jkl, mno, pqr")
+    draft = await asked("writer", many)
+    assert draft.arguments is not None
+    assert draft.arguments["commitment"] == "1. abc; 2. def; 3. ghi; 4. jkl; 5. mno"
+    promise = heard("w", focus="draft: x", commitment=draft.arguments["commitment"])
+    tests = await asked("test-writer", promise, (many,))
+    assert tests.arguments is not None
+    assert tests.arguments["commitment"].count("check that") == 4
+
+
 async def test_its_own_words_on_another_task_keep_it_from_nothing() -> None:
     other = heard("writer-01", focus="draft: rate-limit /api/logout", commitment="x y z")
     assert (await asked("writer", TASK, (), (other,))).arguments is not None

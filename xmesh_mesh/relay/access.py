@@ -41,13 +41,18 @@ class Access:
         """Return the channel of ``token``; None: nobody is let in with that."""
         if self.open:
             return DEFAULT_CHANNEL
-        offered = (token or "").encode()
+        offered = _bytes(token or "")
         found = None
         # Every token is compared, in constant time: how long it takes tells nothing about them.
         for known, channel in self.channels.items():
-            if hmac.compare_digest(known.encode(), offered):
+            if hmac.compare_digest(_bytes(known), offered):
                 found = channel
         return found
+
+
+def _bytes(token: str) -> bytes:
+    # As the environment gives what is no UTF-8.
+    return token.encode(errors="surrogateescape")
 
 
 def _channels(value: str) -> dict[str, str]:

@@ -1,71 +1,23 @@
 """The relay without its sockets: what clients say and the time in, what to send and close out.
 
-A connection is LOGIN, MEMBER or CLOSING, and ``_ON_MESSAGE`` says what a message means in each.
+A connection is LOGIN, MEMBER or CLOSING, and ``_on_message`` says what a message means in each.
 Nothing that a client says raises. Nodes are known by channel and nodeId: channels never meet, not
 even where one nodeId is in two of them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
-from typing import Literal
+from enum import Enum
 
 from xmesh_mesh.errors import RecordError
 from xmesh_mesh.relay import frames
 from xmesh_mesh.relay.access import Access
 from xmesh_mesh.relay.deadlines import Deadlines
 from xmesh_mesh.relay.directory import Directory
+from xmesh_mesh.relay.effects import REASONS, TOLD, Abort, Close, Code, Effect, Note, Send
 from xmesh_mesh.relay.limits import Limits
 from xmesh_mesh.relay.throttle import Bucket
 
-__all__ = ["Abort", "Close", "Code", "Effect", "Note", "Relay", "Send"]
-
-
-class Code(IntEnum):
-    """Why a connection is closed. 4001 to 4006 are the deployed relay's."""
-
-    GOING_AWAY = 1001
-    TRY_AGAIN_LATER = 1013
-    NO_LOGIN = 4001
-    BAD_LOGIN = 4002
-    BAD_TOKEN = 4003
-    REPLACED = 4004
-    NO_PONG = 4005
-    TOO_FRESH = 4006
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    to: tuple[int, ...]
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close after what was sent before; nothing is sent to ``conn`` after it."""
-
-    conn: int
-    code: Code
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Abort:
-    """The client was told to go and did not: cut it off."""
-
-    conn: int
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A line for the log."""
-
-    level: Literal["info", "warning"]
-    event: str
-    text: str
-
-
-Effect = Send | Close | Abort | Note
+__all__ = ["Relay"]
 
 
 class _Phase(Enum):
@@ -106,6 +58,8 @@ class Relay:
         self._logins = Deadlines(limits.login_ms)
         self._pings = Deadlines(limits.keepalive_ms)
         self._closings = Deadlines(limits.closing_ms)
+        # Who is closing is not listened to.
+        self._on_message = {_Phase.LOGIN: self._log_in, _Phase.MEMBER: self._forward}
 
     @property
     def connections(self) -> int:
@@ -137,9 +91,10 @@ class Relay:
     def received(self, conn: int, data: str | bytes, now_ms: int) -> list[Effect]:
         """Handle one message, a text or bytes that should be one."""
         session = self._sessions.get(conn)
-        if session is None:
+        handle = self._on_message.get(session.phase) if session else None
+        if session is None or handle is None:
             return []
-        effects = _ON_MESSAGE[session.phase](self, session, data, now_ms)
+        effects = handle(session, data, now_ms)
         sent = sum(len(each.data) * len(each.to) for each in effects if isinstance(each, Send))
         waits = (
             session.messages.spend(1, now_ms),
@@ -292,16 +247,16 @@ class Relay:
         return [Send(others, frame)] if others else []
 
     def _refuse(self, session: _Session, code: Code, now_ms: int) -> list[Effect]:
-        message = _TOLD.get(code)
+        message = TOLD.get(code)
         told: list[Effect] = [Send((session.conn,), frames.error(message))] if message else []
-        note = Note("warning", "refused", f"{_who(session)} is not let in: {_REASONS[code]}.")
+        note = Note("warning", "refused", f"{_who(session)} is not let in: {REASONS[code]}.")
         return [note, *told, self._close(session, code, now_ms)]
 
     def _close(self, session: _Session, code: Code, now_ms: int) -> Close:
         session.phase = _Phase.CLOSING
         self._forget_times(session.conn)
         self._closings.start(session.conn, now_ms)
-        return Close(session.conn, code, _REASONS[code])
+        return Close(session.conn, code, REASONS[code])
 
     def _forget_times(self, conn: int) -> None:
         for deadlines in (self._logins, self._pings, self._closings):
@@ -312,32 +267,6 @@ class Relay:
             directory = Directory(self._limits.wake_entries, self._limits.wake_ms)
             self._channels[name] = _Channel(directory)
         return self._channels[name]
-
-    def _pass_over(self, session: _Session, data: str | bytes, now_ms: int) -> list[Effect]:  # noqa: ARG002
-        return []
-
-
-_ON_MESSAGE: dict[_Phase, Callable[[Relay, _Session, str | bytes, int], list[Effect]]] = {
-    _Phase.LOGIN: Relay._log_in,
-    _Phase.MEMBER: Relay._forward,
-    _Phase.CLOSING: Relay._pass_over,
-}
-_REASONS = {
-    Code.GOING_AWAY: "the relay stops",
-    Code.TRY_AGAIN_LATER: "more than this relay carries; try again later",
-    Code.NO_LOGIN: "no login came in time",
-    Code.BAD_LOGIN: "the first message was no login",
-    Code.BAD_TOKEN: "the token opens no channel",
-    Code.REPLACED: "the node logged in again elsewhere",
-    Code.NO_PONG: "a ping was not answered",
-    Code.TOO_FRESH: "the node logged in elsewhere a moment ago",
-}
-# What is said in a ``relay-error`` before the close.
-_TOLD = {
-    Code.TRY_AGAIN_LATER: "The channel is full",
-    Code.BAD_TOKEN: "Invalid token",
-    Code.TOO_FRESH: "This node is connected already",
-}
 
 
 def _who(session: _Session) -> str:

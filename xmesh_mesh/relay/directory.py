@@ -5,7 +5,7 @@ the first to go when the directory is full. An entry is kept for a stated time a
 last there.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from dataclasses import dataclass
 
 from xmesh_mesh.relay.frames import Listed, WakeChannel
@@ -60,14 +60,13 @@ class Directory:
         entry = self._entries.get(node_id)
         return entry.wake if entry is not None and entry.own else None
 
-    def offline(self, present: Container[str], now_ms: int) -> Iterable[Listed]:
+    def offline(self, present: Container[str], now_ms: int) -> list[Listed]:
         """Forget what is too old; return the nodes that are not there and could be woken."""
         absent = {key: entry for key, entry in self._entries.items() if key not in present}
-        for node_id, entry in absent.items():
+        for node_id, entry in list(absent.items()):
             if now_ms - entry.seen_ms > self._keep_ms:
-                del self._entries[node_id]
-            else:
-                yield Listed(node_id, entry.name, entry.wake, offline=True)
+                del self._entries[node_id], absent[node_id]
+        return [Listed(key, each.name, each.wake, offline=True) for key, each in absent.items()]
 
     def _oldest_gossip(self) -> str | None:
         return next((key for key, entry in self._entries.items() if not entry.own), None)

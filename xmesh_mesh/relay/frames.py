@@ -88,6 +88,12 @@ class _Outer(msgspec.Struct, frozen=True):
     payload: Raw = Raw(b"")
 
 
+class _Loose(msgspec.Struct, frozen=True):
+    type: Any = None
+    to: str | None = None
+    payload: Any = None
+
+
 class _Kind(msgspec.Struct, frozen=True):
     type: str = ""
 
@@ -210,13 +216,8 @@ def _loosely(text: str) -> _Outer:
 
     Only such a message is encoded anew, with the same escape in the same place.
     """
-    value: Any = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    to = value.get("to")
-    if not isinstance(to, str | None):
-        raise ValueError("'to' is not a text")
-    return _Outer(_again(value.get("type")), to, _again(value.get("payload")))
+    loose = msgspec.convert(json.loads(text), _Loose)
+    return _Outer(_again(loose.type), loose.to, _again(loose.payload))
 
 
 def _again(value: Any) -> Raw:

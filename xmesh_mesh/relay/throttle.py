@@ -1,8 +1,14 @@
-"""How fast a client may go. Pure: time is an argument, in integer milliseconds."""
+"""How fast a client may go; and the clock of the relay's shells."""
 
+import time
 from typing import Final
 
-__all__ = ["Bucket"]
+__all__ = ["Bucket", "now_ms"]
+
+
+def now_ms() -> int:
+    """Return the time that intervals are measured with. Cores take it as an argument."""
+    return time.monotonic_ns() // 1_000_000
 
 
 class Bucket:

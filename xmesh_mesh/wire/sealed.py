@@ -17,7 +17,7 @@ from nacl.exceptions import CryptoError
 
 from xmesh_mesh.canonical import b64u, lp, unb64u
 from xmesh_mesh.errors import RecordError
-from xmesh_mesh.record import Record, to_wire
+from xmesh_mesh.record import MAX_RECORD_BYTES, Record, to_wire
 from xmesh_mesh.signing import assertion_id
 from xmesh_mesh.wire import frames, records
 from xmesh_mesh.wire.errors import WireError
@@ -65,7 +65,7 @@ class _Metadata(msgspec.Struct, rename="camel"):
 
 class _Plain(msgspec.Struct, rename="camel", omit_defaults=True):
     categories: Raw
-    application_data: str | None = None
+    application_data: Annotated[str, Meta(max_length=MAX_RECORD_BYTES)] | None = None
 
 
 _metadata = msgspec.json.Decoder(_Metadata)
@@ -187,8 +187,8 @@ def _opened(plain: bytes, metadata: bytes, bound: _Metadata) -> Opened:
 
 def _with_payload(record: Record, content: _Plain) -> Record:
     """Put the sealed payload back; ``verify`` holds it against its descriptor."""
-    if (record.application is None) != (content.application_data is None):
-        raise RecordError("malformed", "a payload and its descriptor come together")
-    if record.application is None:
+    if content.application_data is None:
         return record
+    if record.application is None:
+        raise RecordError("malformed", "a payload came without its descriptor")
     return replace(record, application=replace(record.application, data=content.application_data))

@@ -109,7 +109,7 @@ def check_hello(terms: Terms, hello: ClientHello | ServerHello) -> None:
 
 
 def check_chosen(terms: Terms, chosen: Iterable[str], theirs: Iterable[str]) -> None:
-    """WireError ``downgrade`` unless both offer all of ``chosen``, and nothing needed is missing."""
+    """WireError ``downgrade`` unless both offer what is chosen, and nothing needed is left out."""
     selected = set(chosen)
     if not selected <= set(terms.offered) & set(theirs):
         raise WireError("downgrade", "an extension was selected that not both offer")
