@@ -16,6 +16,7 @@ from types import FrameType
 
 from bench_parts import bus, conversation, fleet, node, resources
 from bench_parts.figures import BenchError, Figure, table
+from bench_parts.mesh import clear_all
 
 PARTS: Mapping[str, Callable[[], list[Figure]]] = {
     "ready": fleet.ready,
@@ -31,18 +32,18 @@ PARTS: Mapping[str, Callable[[], list[Figure]]] = {
     "kill": fleet.kill,
 }
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
 
 def main() -> int:
     arguments = _parse()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in _ENDING:
+        signal.signal(number, _interrupt)
     load = os.getloadavg()[0]
     figures: dict[str, list[Figure]] = {}
     failed: dict[str, str] = {}
-    try:
-        for name in arguments.part or PARTS:
-            _measure(name, figures, failed)
-    except KeyboardInterrupt:
-        return 130
+    for name in arguments.part or PARTS:
+        _measure(name, figures, failed)
     if arguments.json:
         print(json.dumps(_document(load, figures, failed), indent=1))
     else:
@@ -93,8 +94,11 @@ def _progress(text: str) -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """End as by Ctrl-C, so that whatever runs is taken down."""
-    raise KeyboardInterrupt
+    """End at once. An exception could get lost, or stuck, in whatever is under way."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    clear_all()
+    os._exit(130)
 
 
 if __name__ == "__main__":

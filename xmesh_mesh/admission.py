@@ -14,7 +14,7 @@ from typing import Literal
 from xmesh_mesh import svaf
 from xmesh_mesh.encoder import ngram
 from xmesh_mesh.record import Record
-from xmesh_mesh.relevance import affinity, terms, terms_of
+from xmesh_mesh.relevance import affinity, terms, terms_of, words_with
 
 Decision = Literal["aligned", "guarded", "redundant", "rejected"]
 
@@ -105,7 +105,7 @@ def judge(candidate: Candidate, surroundings: Surroundings) -> Verdict:
         affinity=measure,
         per_field=per_field,
         reference=drift,
-        reasons=(*_where_from(candidate, in_thread), reason, *_about(shared)),
+        reasons=(*_where_from(candidate, in_thread), reason, _about(spoken, shared)),
         mood="" if admitted else _mood(spoken),
     )
 
@@ -159,7 +159,7 @@ def _weighed(
     kind: Decision = "aligned" if total <= svaf.Thresholds().stable else "guarded"
     if knows_nothing:
         return kind, "no charter and no memory to judge by, so everything is new"
-    return kind, f"it matters: drift {total:.2f} is within the bar of {bar:.2f}"
+    return kind, f"drift {total:.2f} is within the bar of {bar:.2f}"
 
 
 def _where_from(candidate: Candidate, in_thread: bool) -> tuple[str, ...]:
@@ -167,14 +167,14 @@ def _where_from(candidate: Candidate, in_thread: bool) -> tuple[str, ...]:
     if candidate.directed:
         reasons.append("addressed to this peer")
     if in_thread:
-        reasons.append("it continues a thread that this peer knows")
+        reasons.append("in a thread that this peer knows")
     return tuple(reasons)
 
 
-def _about(shared: frozenset[str]) -> tuple[str, ...]:
+def _about(spoken: Mapping[str, str], shared: frozenset[str]) -> str:
     if not shared:
-        return ("no word in common with what this peer cares for",)
-    return ("in common: " + ", ".join(sorted(shared)[:8]),)
+        return "no word in common with what this peer cares for"
+    return "in common: " + ", ".join(words_with(spoken.values(), shared)[:6])
 
 
 def _mood(spoken: Mapping[str, str]) -> str:

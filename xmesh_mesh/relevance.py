@@ -83,6 +83,16 @@ def terms_of(texts: Iterable[str]) -> frozenset[str]:
     return frozenset().union(*(terms(text) for text in texts))
 
 
+def words_with(texts: Iterable[str], stems: frozenset[str]) -> list[str]:
+    """Return the words of ``texts``, as written and each stem once, whose stems are in ``stems``."""
+    found: dict[str, str] = {}
+    for text in texts:
+        for word in _TOKEN.findall(text):
+            for stem in terms(word) & stems:
+                found.setdefault(stem, word.casefold())
+    return list(dict.fromkeys(found.values()))
+
+
 def affinity(
     spoken: Mapping[str, str], interest: frozenset[str], weights: Mapping[str, float]
 ) -> tuple[float, dict[str, float], frozenset[str]]:

@@ -73,11 +73,11 @@ class Listener:
         what = f"{record.key[:12]} from {record.created_by}"
         why = "; ".join(verdict.reasons)
         if received.wake is not None:
-            self._log.info("admitted", f"{what} matters: {why}", key=record.key)
+            self._log.info("admitted", f"lets in {what}: {why}", key=record.key)
         elif verdict.admitted:
             self._log.info("remembered", f"{what} is old news: remembered, not acted on")
         else:
-            self._log.info("asleep", f"sleeps on, {what}: {why}", key=record.key)
+            self._log.info("asleep", f"sleeps through {what}: {why}", key=record.key)
         if verdict.mood:
             self._log.info("mood", f"{record.created_by} feels: {verdict.mood}")
 

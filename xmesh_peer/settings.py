@@ -110,7 +110,7 @@ class Context(Section, frozen=True):
     n_own: Annotated[int, Meta(ge=0, le=1000), _says("this peer's newest records shown")] = 5
     n_group: Annotated[int, Meta(ge=0, le=1000), _says("the group's newest records shown")] = 10
     max_context_tokens: Annotated[
-        int, Meta(ge=256, le=10_000_000), _says("most tokens that one prompt may have")
+        int, Meta(ge=2048, le=10_000_000), _says("most tokens that one prompt may have")
     ] = 8000
 
 

@@ -48,7 +48,7 @@ def short(key: str) -> str:
 
 
 def print_json(value: object) -> None:
-    write(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    write(json.dumps(value, indent=2, default=str))
 
 
 def write(text: str) -> None:

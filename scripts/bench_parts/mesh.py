@@ -2,14 +2,14 @@
 
 import json
 import os
+import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ _KEYS = {vendor.key_env for vendor in VENDORS.values()} | {"OLLAMA_HOST"}
 _SUP = str(Path(sys.executable).with_name("xmesh-sup"))
 _TIMEOUT_S = 60
 _GONE_WITHIN_S = 20.0
+_LIVE: list[RuntimeDir] = []
 
 _TOML = """
 [identity]
@@ -110,14 +111,23 @@ def _is_neutral(variable: str) -> bool:
 
 @contextmanager
 def runtime() -> Iterator[RuntimeDir]:
-    """Yield a runtime directory; whatever happens, end its processes and remove it."""
-    root = RuntimeDir(Path(tempfile.mkdtemp(prefix="xmesh-bench-"))).ensure()
+    """Yield a runtime directory; in the end its processes are killed and it is removed."""
+    root = RuntimeDir(Path(tempfile.gettempdir()) / f"xmesh-bench-{secrets.token_hex(4)}")
+    _LIVE.append(root)
     try:
-        yield root
+        yield root.ensure()
     finally:
-        with _undisturbed():
-            _end_all(root)
-            shutil.rmtree(root.root, ignore_errors=True)
+        _clear(root)
+        _LIVE.remove(root)
+
+
+def clear_all() -> None:
+    """Leave nothing behind, whatever was under way: for a signal handler that ends the bench."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            process.kill()
+    for root in _LIVE:
+        _clear(root)
 
 
 @contextmanager
@@ -126,15 +136,9 @@ def mesh() -> Iterator[Mesh]:
         yield Mesh(root)
 
 
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Hold back a second Ctrl-C until there is nothing left to clear up."""
-    numbers = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+def _clear(root: RuntimeDir) -> None:
+    _end_all(root)
+    shutil.rmtree(root.root, ignore_errors=True)
 
 
 def _end_all(root: RuntimeDir) -> None:
@@ -142,7 +146,8 @@ def _end_all(root: RuntimeDir) -> None:
     deadline = time.monotonic() + _GONE_WITHIN_S
     while found := _processes_of(root):
         for process in found:
-            process.kill()
+            with suppress(psutil.Error):
+                process.kill()
         psutil.wait_procs(found, timeout=1)
         if time.monotonic() > deadline:
             raise BenchError(f"these processes do not end: {found}")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xmesh_mesh import relevance
-from xmesh_mesh.relevance import affinity, terms, terms_of
+from xmesh_mesh.relevance import affinity, terms, terms_of, words_with
 
 
 @pytest.mark.parametrize(
@@ -184,3 +184,9 @@ def test_a_measure_is_between_zero_and_one(
     assert 0 <= measure <= 1 + 1e-9
     assert all(0 <= value <= 1 for value in per_field.values())
     assert shared <= terms(interest)
+
+
+def test_shared_words_are_shown_as_they_were_written_and_once() -> None:
+    texts = ["Reviews the reviewed login", "a login of two"]
+    assert words_with(texts, terms("review login")) == ["reviews", "login"]
+    assert words_with(texts, frozenset()) == []

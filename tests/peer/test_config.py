@@ -116,7 +116,7 @@ BOUNDS = [
     ("context", "k_lineage", "0", "1000", "-1", "1001"),
     ("context", "n_own", "0", "1000", "-1", "1001"),
     ("context", "n_group", "0", "1000", "-1", "1001"),
-    ("context", "max_context_tokens", "256", "10000000", "255", "10000001"),
+    ("context", "max_context_tokens", "2048", "10000000", "2047", "10000001"),
     ("budget", "max_wakes_per_minute", "1", "1000000", "0", "1000001"),
     ("budget", "max_wakes_per_hour", "1", "1000000", "0", "1000001"),
     ("budget", "max_wakes_per_day", "1", "1000000", "0", "1000001"),

@@ -145,8 +145,12 @@ class PlainHandshake:
         return self._answer()
 
     def _deliver(self, frame: Frame | Unknown) -> Step:
+        """Hand on a frame; before the handshake only from a node that need not be secure."""
         if self.peer is None and self._expected is not None:
-            self._floor.check(self._expected, secure=False)
+            try:
+                self._floor.check(self._expected, secure=False)
+            except WireError as error:
+                raise self._fail(error) from None
         return Step(deliver=frame)
 
     def _read(self, frame: Handshake) -> PlainPeer:

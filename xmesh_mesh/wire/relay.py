@@ -209,24 +209,26 @@ class RelayClient:
         return Send(_encode(_Envelope(to, Raw(encode(frame, "relay")))))
 
     def _apply(self, rule: Rule, text: bytes) -> list[Event]:
+        events: list[Event] = []
         match rule:
             case Rule.JOIN:
+                events = [Present(self._others(_read(_peers, text).peers))]
                 self.phase = Phase.JOINED
-                return [Present(self._others(_read(_peers, text).peers))]
             case Rule.PEER_JOINED:
-                return [PeerJoined(peer) for peer in self._others([text])]
+                events = [PeerJoined(peer) for peer in self._others([text])]
             case Rule.PEER_LEFT:
-                return [PeerLeft(_read(_left, text).node_id)]
+                events = [PeerLeft(_read(_left, text).node_id)]
             case Rule.PONG:
-                return [Send(_PONG)]
+                events = [Send(_PONG)]
             case Rule.REPORT:
-                return [Report(_read(_complaint, text).message)]
+                events = [Report(_read(_complaint, text).message)]
             case Rule.LEAVE:
-                return [Leave("the relay has lost this login")]
+                events = [Leave("the relay has lost this login")]
             case Rule.DELIVER:
-                return [_arrived(_read(_arriving, text))]
+                events = [_arrived(_read(_arriving, text))]
             case Rule.IGNORE:
-                return []
+                pass
+        return events
 
     def _others(self, entries: list[bytes] | list[Raw]) -> tuple[RelayPeer, ...]:
         """Return those who are there, ourselves and what is no peer left out."""

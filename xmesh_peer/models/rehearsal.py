@@ -14,7 +14,7 @@ from xmesh_mesh.relevance import terms
 from xmesh_peer.context import LINEAGE, OWN, WOKE
 from xmesh_peer.models.base import ModelAnswer, ModelRequest, Usage
 
-_CLAUSES = re.compile(r"[;.:] |, ?(?:and )?| and |\n")
+_CLAUSES = re.compile(r"[;.:] |, ?(?:and )?| (?:and|for|from|so that|with) |\n")
 _LEADING = re.compile(
     r"^(?:please|then|also|so that|we need to|i want to|make sure that)\s+", re.IGNORECASE
 )
@@ -97,7 +97,7 @@ def _draft(scene: _Scene) -> dict[str, str] | None:
         return {
             "focus": f"revised draft: {_topic(scene.task)}",
             "intent": f"settle what {scene.woke.author} found",
-            "commitment": f"the draft now covers this: {_brief(issue)}",
+            "commitment": f"the draft now answers: {_brief(issue)}",
         }
     if scene.lineage or scene.said:
         return None
@@ -149,9 +149,7 @@ def _test(scene: _Scene) -> dict[str, str] | None:
     return {
         "focus": f"tests: {_topic(scene.task)}",
         "intent": f"prove what {scene.woke.author} promises",
-        "commitment": "; ".join(
-            f"check that {_brief(_bare(clause))} holds" for clause in fresh[:4]
-        ),
+        "commitment": "; ".join(f"check: {_brief(_bare(clause))}" for clause in fresh[:4]),
     }
 
 
@@ -185,8 +183,8 @@ def _topic(entry: _Entry) -> str:
 
 
 def _clauses(entry: _Entry) -> list[str]:
-    text = "; ".join(filter(None, (entry.says(name) for name in ("focus", "issue", "intent"))))
-    return _split(text) or ["this"]
+    text = "; ".join(filter(None, (entry.says(name) for name in ("focus", "issue"))))
+    return _split(text or entry.says("intent")) or ["this"]
 
 
 def _split(text: str) -> list[str]:
@@ -208,7 +206,7 @@ def _gap(task: _Entry, promise: _Entry) -> str:
     )
     if not terms(weakest) <= covered:
         return f"the draft says nothing about {_brief(weakest)}"
-    return f"nothing is said about what happens when {_brief(weakest)} fails or is done twice"
+    return f"what if this fails, or is done twice: {_brief(weakest)}"
 
 
 def _brief(text: str, size: int = 110) -> str:

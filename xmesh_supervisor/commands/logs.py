@@ -49,4 +49,4 @@ def _check_names(root: RuntimeDir, names: Iterable[str]) -> None:
 
 def _print(lines: Iterable[LogLine], *, as_json: bool) -> None:
     for line in lines:
-        write(json.dumps(line.fields, ensure_ascii=False) if as_json else render(line))
+        write(json.dumps(line.fields) if as_json else render(line))

@@ -121,7 +121,8 @@ def _line(entry: "Remembered", depth: int, *, again: bool, asked: bool) -> str:
     fields = entry.record.spoken() if entry.record else {}
     words = [f"{name}: {brief(text, 100)}" for name, text in fields.items()]
     body = "".join(f"\n{'  ' * depth}    {word}" for word in words or ["(its words are gone)"])
-    return f"{head}{'  ◄' if asked else ''}{body}"
+    unsent = "  (has not left)" if entry.own and not entry.seq else ""
+    return f"{head}{'  ◄' if asked else ''}{unsent}{body}"
 
 
 def _summary(thread: "Sequence[Remembered]") -> str:
