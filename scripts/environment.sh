@@ -1,5 +1,5 @@
-# Sourced by the other scripts: makes .venv with what setup.cfg asks for, once, and puts it first
-# on the PATH. Give the extras to install as the first argument, such as "[dev]".
+# Sourced by the other scripts: `prepare` makes .venv with what setup.cfg asks for, once, and puts it
+# first on the PATH. Its argument is the extras to install, such as "[dev]".
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -28,5 +28,3 @@ prepare() {
     fi
     PATH="$PWD/.venv/bin:$PATH"
 }
-
-prepare "${1:-}"
