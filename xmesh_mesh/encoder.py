@@ -39,9 +39,13 @@ def ngram(text: str) -> Vector:
 
 def _encode(text: str) -> Vector:
     buckets = [0.0] * _BUCKETS
-    for token, weight in _tokens(text):
-        bucket, sign = _place(token)
-        buckets[bucket] += sign * weight
+    words = _FOREIGN.sub(" ", text.lower()).split()
+    for word in words:
+        for bucket, value in _word(word):
+            buckets[bucket] += value
+    for pair in pairwise(words):
+        bucket, sign = _place("_".join(pair))
+        buckets[bucket] += sign * _PAIR
     vector = np.array(buckets)
     norm = float(np.sqrt(np.square(vector).sum())) or 1.0
     kept = vector[:_KEPT] / norm
@@ -52,15 +56,21 @@ def _encode(text: str) -> Vector:
 _encode_cached = lru_cache(maxsize=4_096)(_encode)
 
 
-def _tokens(text: str) -> Iterator[tuple[str, float]]:
-    words = _FOREIGN.sub(" ", text.lower()).split()
-    for word in words:
-        padded = f" {word} "
-        yield word, _WORD
-        for start in range(len(padded) - 2):
-            yield padded[start : start + 3], _TRIGRAM
-    for pair in pairwise(words):
-        yield "_".join(pair), _PAIR
+@lru_cache(maxsize=8_192)
+def _word(word: str) -> tuple[tuple[int, float], ...]:
+    """Return what a word and its trigrams add to each bucket; sums of halves are exact."""
+    padded = f" {word} "
+    found: dict[int, float] = {}
+    for token, weight in _tokens(word, padded):
+        bucket, sign = _place(token)
+        found[bucket] = found.get(bucket, 0.0) + sign * weight
+    return tuple(found.items())
+
+
+def _tokens(word: str, padded: str) -> Iterator[tuple[str, float]]:
+    yield word, _WORD
+    for start in range(len(padded) - 2):
+        yield padded[start : start + 3], _TRIGRAM
 
 
 @lru_cache(maxsize=65_536)

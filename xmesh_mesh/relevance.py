@@ -72,6 +72,7 @@ def _carries_meaning(word: str) -> bool:
     return word not in _STOP and (len(word) > 2 or not word.isascii()) and not word.isdigit()
 
 
+@lru_cache(maxsize=16_384)
 def _stem(word: str) -> str:
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= 3:
@@ -84,7 +85,7 @@ def terms_of(texts: Iterable[str]) -> frozenset[str]:
 
 
 def words_with(texts: Iterable[str], stems: frozenset[str]) -> list[str]:
-    """Return the words of ``texts``, as written and each stem once, whose stems are in ``stems``."""
+    """Return the words of ``texts`` whose stems are in ``stems``, one for each stem."""
     found: dict[str, str] = {}
     for text in texts:
         for word in _TOKEN.findall(text):

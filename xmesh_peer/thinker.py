@@ -269,7 +269,7 @@ class Thinker:
         if limit == "run" or retry_after_s is None:
             raise BudgetError(
                 text,
-                fix=f"raise the cap and xmesh-sup up again, or begin a run: xmesh-sup restart {self._name}",
+                fix=f"raise the cap, or begin a new run with: xmesh-sup restart {self._name}",
             )
         await self._presence.defer("budget", text, retry_after_s)
 

@@ -126,6 +126,7 @@ class Supervisor:
                     child.start()
         else:
             await self.fleet.apply(self._specs, self._keys, replace=True)
+        await self.fleet.bus_ready()
         announce_ready()
         notify("READY=1", f"STATUS={len(self.fleet.peers)} peers")
 

@@ -81,9 +81,9 @@ class Fleet:
     # What the operator asks for.
 
     async def open(self) -> None:
-        """End what an earlier supervisor left behind, then bring up guard and bus.
+        """End what an earlier supervisor left behind, bring up the guard, and start the bus.
 
-        Raises SupervisorError where one of the two does not come up.
+        Raises SupervisorError where the guard does not come up.
         """
         await asyncio.to_thread(self._clear_root)
         self._guard_pipe = os.pipe()
@@ -91,8 +91,14 @@ class Fleet:
             child = Child(name, NEVER_PARKED, Limits(self.ready_s, 5.0), self)
             self._infra[name] = child
             child.start()
-        for child in self._infra.values():
-            await self._require(child)
+        await self._require(self._infra[guard.NAME])
+
+    async def bus_ready(self) -> None:
+        """Return once the bus is up; peers may start meanwhile, since they wait for it too.
+
+        Raises SupervisorError where it does not come up.
+        """
+        await self._require(self._infra[BUS])
 
     def resume(self) -> list[str]:
         """Take over what the record says; return the names of those that should run."""

@@ -197,7 +197,7 @@ class Service:
         return None
 
     def _may_address(self, node_id: str, group: str) -> bool:
-        """A living member of the group, or a publisher: tails and later joins show it the record."""
+        """Return whether it is a living member or a publisher; tails show the latter its records."""
         member = self._members.get(node_id)
         if member is not None:
             return member.group == group

@@ -1,7 +1,7 @@
 """The relay's decisions, on a virtual clock: what each message and each moment leads to."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -80,6 +80,21 @@ def envelope(node: str, payload: object) -> dict[str, object]:
     return {"from": node, "fromName": node.upper(), "payload": payload}
 
 
+def test_the_limits_are_the_stated_ones() -> None:
+    """They are a promise to clients, the deployed ones and those who read the help."""
+    kib, mib = 1024, 1024 * 1024
+    assert asdict(Limits()) == {
+        **{"login_ms": 10_000, "keepalive_ms": 10_000, "fresh_ms": 5_000, "closing_ms": 5_000},
+        **{"wake_ms": 7 * DAY_MS, "wake_entries": 128, "gossip_entries": 64},
+        **{"gossip_bytes": 64 * kib, "login_bytes": 64 * kib, "message_bytes": 1536 * kib},
+        **{"messages_per_s": 1_000, "messages_burst": 2_000},
+        **{"bytes_per_s": 8 * mib, "bytes_burst": 16 * mib},
+        **{"control_per_s": 10, "control_burst": 100},
+        **{"queue_bytes": 32 * mib, "queues_bytes": 256 * mib},
+        **{"connections": 1_024, "per_address": 256, "peers": 256},
+    }
+
+
 # Login
 
 
@@ -155,6 +170,31 @@ def test_a_client_that_is_told_to_go_and_stays_is_cut_off() -> None:
     bench.tick(60_000)
     assert bench.heard == {}
     assert bench.relay.due_ms is None
+
+
+def test_what_is_due_first_is_what_the_shell_is_told() -> None:
+    bench = Bench()
+    bench.join(1, "a")
+    bench.now = 2_000
+    bench.relay.connected(2, bench.now)
+    assert bench.relay.due_ms == 11_000
+    bench.say(2, "null")
+    assert bench.relay.due_ms == 7_000
+    bench.run(bench.relay.lost(2, bench.now))
+    assert bench.relay.due_ms == 11_000
+
+
+def test_the_codes_are_the_deployed_ones() -> None:
+    assert {code.name: code.value for code in Code} == {
+        "GOING_AWAY": 1001,
+        "TRY_AGAIN_LATER": 1013,
+        "NO_LOGIN": 4001,
+        "BAD_LOGIN": 4002,
+        "BAD_TOKEN": 4003,
+        "REPLACED": 4004,
+        "NO_PONG": 4005,
+        "TOO_FRESH": 4006,
+    }
 
 
 def test_a_full_channel_takes_nobody_more_but_lets_its_own_come_back() -> None:

@@ -145,6 +145,10 @@ def test_group_names_are_compared_as_text_not_as_bytes(alice: Any, bob: Any) -> 
     assert machine.phase is Phase.OPEN
 
 
+def test_a_name_of_64_bytes_is_one(alice: Any, bob: Any) -> None:
+    make(bob).receive(replace(hello(alice), name="é" * 32))
+
+
 def test_who_was_dialled_is_who_must_answer(alice: Any, bob: Any) -> None:
     assert (
         refused(make(bob, dialled=True, expected=HIGH[:-1] + "c"), hello(alice)) == "node-changed"

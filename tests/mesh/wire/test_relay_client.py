@@ -239,6 +239,7 @@ def test_what_the_close_codes_mean() -> None:
 
 def test_after_a_clean_close_it_may_come_back_at_once() -> None:
     assert lost(Retry(), 1000, now_ms=7) == 7
+    assert lost(Retry(), 1000, now_ms=0) == 0
 
 
 @pytest.mark.parametrize("code", [None, 1006])
@@ -263,14 +264,15 @@ def test_jitter_is_full_and_its_bound_doubles_up_to_30_seconds() -> None:
 def test_a_refused_token_is_tried_again_seldom() -> None:
     assert lost(Retry(), 4003) == 30_000
     assert lost(Retry(), 4003, jitter=0.5) == 165_000
+    assert lost(Retry(), 4003, jitter=1.0) == 300_000
 
 
 def test_only_a_stable_session_resets_the_patience() -> None:
     retry = Retry()
     for _ in range(4):
         lost(retry)
-    retry.joined(0)
-    assert lost(retry, jitter=0.5, now_ms=59_999) == 59_999 + 8_000
-    retry.joined(0)
-    assert lost(retry, jitter=0.5, now_ms=60_000) == 60_500
+    retry.joined(50_000)
+    assert lost(retry, jitter=0.5, now_ms=109_999) == 109_999 + 8_000
+    retry.joined(50_000)
+    assert lost(retry, jitter=0.5, now_ms=110_000) == 110_500
     assert lost(retry, jitter=0.5, now_ms=200_000) == 201_000  # it joined no second time
