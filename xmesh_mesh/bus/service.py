@@ -197,7 +197,7 @@ class Service:
         return None
 
     def _may_address(self, node_id: str, group: str) -> bool:
-        """Return whether it is a living member or a publisher; tails show the latter its records."""
+        """Return whether it is a living member or a publisher, whose records tails show."""
         member = self._members.get(node_id)
         if member is not None:
             return member.group == group

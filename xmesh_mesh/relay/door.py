@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from xmesh_mesh.errors import ConfigError
 
-__all__ = ["Door", "party", "proxy_address"]
+__all__ = ["Door", "is_loopback", "party", "proxy_address"]
 
 
 class Door:
@@ -24,8 +24,7 @@ class Door:
         self._by_party: Counter[str] = Counter()
 
     def is_proxy(self, address: str) -> bool:
-        found = _address(address)
-        return found is not None and (found.is_loopback or str(found) in self._proxies)
+        return is_loopback(address) or str(_address(address)) in self._proxies
 
     def open(self) -> bool:
         """Count one more connection; False: there are too many. ``shut`` it in any case."""
@@ -55,6 +54,11 @@ def party(address: str, forwarded: str = "") -> str:
     if isinstance(found, IPv6Address):
         return str(ip_network((found, 64), strict=False))
     return str(found or address)
+
+
+def is_loopback(address: str) -> bool:
+    found = _address(address)
+    return found is not None and found.is_loopback
 
 
 def proxy_address(text: str) -> str:

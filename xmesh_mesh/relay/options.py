@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xmesh_mesh.errors import ConfigError
 from xmesh_mesh.relay.access import Access
-from xmesh_mesh.relay.door import proxy_address
+from xmesh_mesh.relay.door import is_loopback, proxy_address
 from xmesh_mesh.relay.limits import Limits
 
 __all__ = ["Options", "read_options"]
@@ -45,6 +45,11 @@ class Options:
     log_level: str
     proxies: frozenset[str]
     access: Access
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the relay."""
+        return self.host == "localhost" or is_loopback(self.host)
 
 
 def read_options(argv: Sequence[str] | None = None, env: Mapping[str, str] = os.environ) -> Options:

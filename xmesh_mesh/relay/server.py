@@ -51,6 +51,9 @@ async def _serve(options: Options, log: Log) -> None:
         child.announce_ready()
         who = "everybody may join" if options.access.open else "a token is needed"
         log("info", "ready", f"The relay listens on {options.host} port {port}; {who}.", port=port)
+        if options.access.open and not options.is_local:
+            text = "Everybody who reaches this address may join. Set SYM_RELAY_TOKEN to prevent it."
+            log("warning", "open", text)
         await stop.wait()
         log("info", "stopping", "The relay stops.")
     log("info", "stopped", "The relay has stopped.")

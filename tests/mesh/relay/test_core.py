@@ -84,14 +84,27 @@ def test_the_limits_are_the_stated_ones() -> None:
     """They are a promise to clients, the deployed ones and those who read the help."""
     kib, mib = 1024, 1024 * 1024
     assert asdict(Limits()) == {
-        **{"login_ms": 10_000, "keepalive_ms": 10_000, "fresh_ms": 5_000, "closing_ms": 5_000},
-        **{"wake_ms": 7 * DAY_MS, "wake_entries": 128, "gossip_entries": 64},
-        **{"gossip_bytes": 64 * kib, "login_bytes": 64 * kib, "message_bytes": 1536 * kib},
-        **{"messages_per_s": 1_000, "messages_burst": 2_000},
-        **{"bytes_per_s": 8 * mib, "bytes_burst": 16 * mib},
-        **{"control_per_s": 10, "control_burst": 100},
-        **{"queue_bytes": 32 * mib, "queues_bytes": 256 * mib},
-        **{"connections": 1_024, "per_address": 256, "peers": 256},
+        "login_ms": 10_000,
+        "keepalive_ms": 10_000,
+        "fresh_ms": 5_000,
+        "closing_ms": 5_000,
+        "wake_ms": 7 * DAY_MS,
+        "wake_entries": 128,
+        "gossip_entries": 64,
+        "gossip_bytes": 64 * kib,
+        "login_bytes": 64 * kib,
+        "message_bytes": 1536 * kib,
+        "messages_per_s": 1_000,
+        "messages_burst": 2_000,
+        "bytes_per_s": 8 * mib,
+        "bytes_burst": 16 * mib,
+        "control_per_s": 10,
+        "control_burst": 100,
+        "queue_bytes": 32 * mib,
+        "queues_bytes": 256 * mib,
+        "connections": 1_024,
+        "per_address": 256,
+        "peers": 256,
     }
 
 

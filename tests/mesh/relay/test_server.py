@@ -136,6 +136,17 @@ def test_without_json_its_lines_are_plain(run: Run) -> None:
     relay.end()
 
 
+def test_an_open_relay_that_others_reach_warns(run: Run) -> None:
+    relay = run("--port", "0", "--host", "0.0.0.0")
+    relay.ready()
+    assert json.loads(relay.line())["level"] == "warning"
+    relay.end()
+    guarded = run("--port", "0", "--host", "0.0.0.0", SYM_RELAY_TOKEN="geheim")
+    guarded.ready()
+    guarded.end()
+    assert not [line for line in guarded.lines if "warning" in line]
+
+
 def test_the_supervisor_hears_when_it_is_ready(run: Run) -> None:
     read, write = os.pipe()
     os.set_inheritable(write, True)
@@ -188,6 +199,14 @@ def test_the_environment_and_the_defaults() -> None:
     assert (options.port, options.proxies) == (9, {"10.0.0.1"})
     assert options.access.channel("t") == "default"
     assert read_options(["--port", "0"], {"PORT": "9"}).port == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_a_loopback_address_is_local(host: str, local: bool) -> None:
+    assert read_options(["--host", host], {}).is_local is local
 
 
 @pytest.mark.parametrize(("text", "port"), [("0", 0), ("65535", 65_535), ("", 8080)])
