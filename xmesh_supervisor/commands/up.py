@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 
 from xmesh_mesh.child import READY_FD
-from xmesh_mesh.errors import SupervisorError, UsageError
+from xmesh_mesh.errors import ExitCode, SupervisorError, UsageError
 from xmesh_mesh.paths import RuntimeDir
 from xmesh_peer.plan import PeerPlan
 from xmesh_supervisor import client
@@ -142,6 +143,16 @@ def _resumed(root: RuntimeDir, args: argparse.Namespace) -> int:
     return _report(client.call(root, "start", names=names), args)
 
 
+def _other_answers(root: RuntimeDir) -> bool:
+    """Somebody else started a supervisor at the same moment: wait until it takes commands."""
+    deadline = time.monotonic() + _ACCEPT_S
+    while time.monotonic() < deadline:
+        if client.is_running(root):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def _detach(root: RuntimeDir, resolved: Resolved | None) -> None:
     """Start a supervisor of its own session; return when it takes commands.
 
@@ -169,6 +180,8 @@ def _detach(root: RuntimeDir, resolved: Resolved | None) -> None:
         ready = pipe.readline()
     if not ready:
         code = process.wait()
+        if code == ExitCode.COLLISION and _other_answers(root):
+            return
         raise SupervisorError(
             f"the supervisor did not come up (exit {code}): {last_words(log)}",
             fix=f"read {log}",
