@@ -69,13 +69,13 @@ def rule(answer: ModelAnswer, thread: ThreadState, cycle_depth: int, gates: Gate
 
 
 def addressee(
-    routing: Literal["broadcast", "targeted", "auto"], asker: str, members: int
+    routing: Literal["broadcast", "targeted", "auto"], asker: str, others: int
 ) -> str | None:
     """Return the node id that an answer goes to, or None for everybody in the group.
 
-    ``auto`` answers everybody while at most two are in the group, and the asker in a larger one.
+    ``auto`` answers everybody while the group has at most two ``others``, else the asker only.
     """
-    if routing == "targeted" or (routing == "auto" and members > 2):
+    if routing == "targeted" or (routing == "auto" and others > 2):
         return asker
     return None
 

@@ -20,12 +20,20 @@ import msgspec
 
 from xmesh_mesh import child, tombstones
 from xmesh_mesh.bus.client import BusClient
+from xmesh_mesh.bus.frames import Welcome
 from xmesh_mesh.errors import CollisionError, ConfigError, KilledError, XmeshError
 from xmesh_mesh.identity import Identity, load_or_create
 from xmesh_mesh.introduction import introduce
 from xmesh_mesh.memory import Memory
 from xmesh_mesh.node import Node
-from xmesh_mesh.paths import FileLock, RuntimeDir, check_group, check_name, sync_directory
+from xmesh_mesh.paths import (
+    OPERATOR,
+    FileLock,
+    RuntimeDir,
+    check_group,
+    check_name,
+    sync_directory,
+)
 from xmesh_mesh.pins import Pins
 from xmesh_peer.agent import Agent
 from xmesh_peer.calls import Caller
@@ -43,6 +51,7 @@ from xmesh_peer.thinker import Thinker
 
 IMPLEMENTATION = "xmesh"
 JOIN_TIMEOUT_S = 20.0
+UNTIL_JOINED = "until-joined"
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,7 @@ def _forget_after_kill(order: Order, memory: Memory, log: Log) -> None:
     with memory.transaction():
         unsent = memory.discard_outbox()
         undone = memory.drop_queued("killed before it was acted on", now_ms())
-        memory.set_meta("old-news", "until-joined")
+        memory.set_meta("old-news", UNTIL_JOINED)
     path = order.root.tombstone(order.name)
     path.unlink(missing_ok=True)
     sync_directory(path.parent)
@@ -173,7 +182,7 @@ async def _assembled(order: Order, memory: Memory, log: Log) -> AsyncIterator[Ag
         purse=purse,
         settings=settings,
         presence=presence,
-        members=lambda: len(client.members),
+        others=lambda: _others(client, identity.node_id),
         emitted=sender.notice,
         bury=lambda why: _bury(order, why),
     )
@@ -186,7 +195,7 @@ async def _assembled(order: Order, memory: Memory, log: Log) -> AsyncIterator[Ag
         welcome = await client.connect(JOIN_TIMEOUT_S)
         for introduced in welcome.members:
             listener.meet(introduced)
-        listener.floor = _floor(memory, welcome.head)
+        listener.floor = _floor(memory, welcome)
         await control.start()
         _stop_on_signals(presence)
         child.announce_ready()
@@ -211,13 +220,21 @@ def _node(order: Order, identity: Identity, memory: Memory) -> Node:
     )
 
 
-def _floor(memory: Memory, head: int) -> int:
+def _floor(memory: Memory, welcome: Welcome) -> int:
     """Return the sequence up to which records are old news: all that came while it was killed."""
     mark = memory.meta("old-news")
-    if mark == "until-joined":
-        memory.set_meta("old-news", str(head))
-        return head
-    return int(mark) if mark else -1
+    if mark == UNTIL_JOINED:
+        memory.set_meta("old-news", f"{welcome.epoch} {welcome.head}")
+        return welcome.head
+    epoch, _, seq = (mark or "").partition(" ")
+    return int(seq) if epoch == welcome.epoch and seq else -1
+
+
+def _others(client: BusClient, own: str) -> int:
+    """Return how many other agents the group has; a person's words are no agent."""
+    return sum(
+        node_id != own and found.name != OPERATOR for node_id, found in client.members.items()
+    )
 
 
 def _bury(order: Order, why: str) -> None:

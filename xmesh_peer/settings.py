@@ -137,7 +137,7 @@ class Safety(Section, frozen=True):
 class Routing(Section, frozen=True):
     response_routing: Annotated[
         Literal["broadcast", "targeted", "auto"],
-        _says("answer everybody, the asker only, or the asker once there are more than two peers"),
+        _says("answer everybody, the asker only, or the asker once there are more than two others"),
     ] = "broadcast"
 
 

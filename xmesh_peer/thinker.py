@@ -52,7 +52,7 @@ class Thinker:
         purse: Purse,
         settings: Settings,
         presence: Presence,
-        members: Callable[[], int],
+        others: Callable[[], int],
         emitted: Callable[[], None],
         bury: Callable[[str], None],
     ) -> None:
@@ -66,7 +66,7 @@ class Thinker:
         self._settings = settings
         self._presence = presence
         self._log = presence.log
-        self._members = members
+        self._others = others
         self._emitted = emitted
         self._bury = bury
         self._breaker = Breaker()
@@ -219,7 +219,7 @@ class Thinker:
     def _compose(self, wake: Wake, recollection: Recollection, ruling: Ruling) -> str:
         """Sign the record and store it, in the outbox or held; return its assertion id."""
         woke, at_ms = recollection.woke, now_ms()
-        to = addressee(self._settings.routing.response_routing, woke.author, self._members())
+        to = addressee(self._settings.routing.response_routing, woke.author, self._others())
         record, assertion = self._node.compose(
             ruling.texts, now_ms=at_ms, parents=(woke.key,), to=to
         )

@@ -91,6 +91,10 @@ def _kill(root: RuntimeDir, name: str, why: str) -> Killed:
     lock = FileLock(root.node_lock(name))
     try:
         gone_s, count = _until_gone(tree.tag(root.root, name), lock, begun_s + WITHIN_S)
+        if tombstones.read(root.tombstone(name)) is None:
+            # A start that was lifting an earlier one has taken this one with it; with the node's
+            # lock in hand nobody can do so again.
+            stone = tombstones.bury(root.tombstone(name), why)
     except TimeoutError as error:
         raise SupervisorError(
             f"{name} has its tombstone, but {error}",
