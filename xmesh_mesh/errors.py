@@ -13,6 +13,7 @@
     │   └── PublishRefused    the bus will not take this record; trying again is pointless
     ├── StoreError            a node's own store cannot be read or written
     ├── LedgerBusy            the spend ledger could not be written in bounded time
+    ├── WireError             what a node beyond this host sent, or would be sent (wire/errors.py)
     └── SupervisorError       the supervisor is away, or refuses
 
 A message says what is wrong, where, and what to type next. ``exit_code`` is what a process that

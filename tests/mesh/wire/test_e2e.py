@@ -12,10 +12,30 @@ from xmesh_mesh.wire import e2e, records
 from xmesh_mesh.wire.errors import WireError
 from xmesh_mesh.wire.frames import CmbBody, Sealing
 
+
+def capabilities() -> set[str]:
+    """Return what libsodium needs and this machine has, as one word; asked of Linux, not of us."""
+    cpu = Path("/proc/cpuinfo")
+    words = set(cpu.read_text().split()) if cpu.exists() else set()
+    return {"AES"} if {"aes", "pclmulqdq"} <= words and "avx" in words else set()
+
+
 SECRET = bytes(range(32))
 NONCE = bytes(range(12))
 
-pytestmark = pytest.mark.skipif(not e2e.AVAILABLE, reason="this machine has no AES in hardware")
+pytestmark = pytest.mark.skipif(
+    "AES" not in capabilities(), reason="this machine has no AES in hardware"
+)
+
+
+def test_a_machine_with_aes_offers_encryption() -> None:
+    assert e2e.AVAILABLE
+    assert (e2e.KEY_BYTES, e2e.NONCE_BYTES) == (32, 12)
+
+
+def test_a_library_without_the_cipher_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(e2e.bindings, "crypto_aead_aes256gcm_encrypt")
+    assert e2e._probe() is False
 
 
 def code_of(body: CmbBody, secret: bytes | None = SECRET) -> str:
@@ -92,6 +112,12 @@ def test_what_is_no_x25519_key_is_refused(text: str) -> None:
     with pytest.raises(WireError) as refused:
         e2e.from_spki(text)
     assert refused.value.code == "malformed"
+
+
+def test_base64_has_no_strangers_in_it() -> None:
+    text = e2e.to_spki(bytes(32))
+    with pytest.raises(WireError):
+        e2e.from_spki(text[:8] + "\n" + text[8:])
 
 
 def test_a_machine_that_cannot_says_so(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:

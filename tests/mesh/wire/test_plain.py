@@ -71,6 +71,15 @@ def test_two_nodes_meet_and_share_a_secret(alice: Any, bob: Any) -> None:
     assert dialler.peer.secret == listener.peer.secret
     assert (dialler.peer.secret is not None) == e2e.AVAILABLE
     assert dialler.phase is listener.phase is Phase.OPEN
+    assert dialler.peer.extensions == ()
+
+
+def test_extensions_are_told_and_read(alice: Any, bob: Any) -> None:
+    (first,) = make(alice, dialled=True, extensions=("x", "y")).start().send
+    listener = make(bob)
+    listener.receive(first)
+    assert listener.peer is not None
+    assert listener.peer.extensions == ("x", "y")
 
 
 def test_each_side_speaks_once(alice: Any, bob: Any) -> None:

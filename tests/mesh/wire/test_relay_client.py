@@ -148,6 +148,14 @@ def test_a_payload_over_the_limit_is_dropped() -> None:
     assert refused(joined(), envelope(MAX_PAYLOAD + 1)) == "malformed"
 
 
+def test_the_longest_list_and_the_longest_message_are_read() -> None:
+    client = joined()
+    peers = b'{"type":"relay-peers","peers":[%b0]}' % (b"0," * 4_095)
+    assert client.receive(peers, 1) == [Present(())]
+    ping = b'{"type":"relay-ping"}'
+    assert client.receive(ping.ljust(MAX_MESSAGE), 1) == client.receive(ping, 1)
+
+
 def test_a_list_that_is_none_does_not_let_us_in() -> None:
     client = RelayClient(LOW, "alice", None, 0)
     client.opened(0)

@@ -357,7 +357,9 @@ def test_secrets_are_not_in_any_repr(
     opened: tuple[SecureHandshake, SecureHandshake], alice: Any
 ) -> None:
     shown = repr(alice.terms()) + repr(alice.own) + repr(opened[0]._keys)
-    secrets = (alice.own.e2e_private, opened[0]._keys.client_to_server)
+    keys = opened[0]._keys
+    secrets = {keys.client_to_server, keys.server_to_client, keys.client_finished}
+    secrets |= {keys.server_finished, alice.own.e2e_private}
     assert not any(repr(secret) in shown for secret in secrets)
 
 

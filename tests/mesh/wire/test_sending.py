@@ -144,6 +144,20 @@ def test_an_encrypted_record_leaves_only_well_formed(record: Record) -> None:
         assert refused.value.code == "not-sendable"
 
 
+def test_an_encrypted_record_leaves_only_with_metadata(record: Record) -> None:
+    sealing = frames.Sealing("A" * 16)
+    for metadata, leaves in ((bytes(records.body_of(record).metadata), True), (b"{}", False)):
+        body = frames.CmbBody(categories=Raw(b'"QQ=="'), metadata=Raw(metadata), sealing=sealing)
+        assert sends(records.cmb(record, body=body)) is leaves
+
+
+def sends(frame: frames.Frame) -> bool:
+    try:
+        return bool(sending.encode(frame, "lan"))
+    except WireError:
+        return False
+
+
 def test_a_record_too_large_for_anybody_is_not_sent(record: Record) -> None:
     body = records.body_of(record)
     text = "x" * (MAX_TEXT + 1)
