@@ -183,6 +183,4 @@ def _mood(spoken: Mapping[str, str]) -> str:
 
 
 def _vectors(record: Record) -> dict[str, svaf.Vector]:
-    return {
-        name: ngram(category.text) for name, category in record.categories.items() if category.text
-    }
+    return {name: ngram(category.text) for name, category in record.categories.items()}

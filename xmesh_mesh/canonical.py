@@ -51,7 +51,7 @@ def b64u(data: bytes) -> str:
 def unb64u(text: str, size: int) -> bytes:
     """Decode the one spelling that ``b64u`` gives to ``size`` bytes; ValueError on any other."""
     try:
-        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        data = urlsafe_b64decode(text + "==")  # more padding than is needed is ignored
     except (binascii.Error, ValueError) as error:
         raise ValueError("not base64url") from error
     if len(data) != size or b64u(data) != text:

@@ -308,11 +308,6 @@ class Memory(SqliteFile):
         """Return the newest records whatever their verdict, newest first."""
         return self._remembered("ORDER BY r.n DESC LIMIT ?", limit)
 
-    def thread_of(self, ref: str) -> list[Remembered]:
-        """Return the whole conversation that a record belongs to, oldest first."""
-        entry = self.record(ref)
-        return self.in_thread(entry.thread) if entry else []
-
     def in_thread(
         self, thread: str, *, newest: int = 10_000, admitted: bool = False, own: bool = False
     ) -> list[Remembered]:

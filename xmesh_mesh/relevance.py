@@ -14,21 +14,20 @@ _TOKEN = re.compile(r"[^\W_]+")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 
 _STOP = frozenset({
-    "a", "about", "above", "after", "again", "all", "also", "an", "and", "any", "are", "as",
-    "at", "be", "because", "been", "before", "being", "below", "between", "both", "but", "by",
-    "can", "cannot", "could", "did", "do", "does", "doing", "done", "down", "during", "each",
-    "either", "else", "every", "few", "for", "from", "further", "get", "gets", "give", "given",
-    "go", "goes", "had", "has", "have", "having", "he", "her", "here", "hers", "him", "his",
-    "how", "i", "if", "in", "into", "is", "it", "its", "itself", "just", "keep", "let", "like",
-    "made", "make", "makes", "many", "may", "me", "might", "more", "most", "much", "must",
-    "my", "need", "needs", "neither", "next", "no", "nor", "not", "now", "of", "off", "on",
-    "once", "one", "only", "or", "other", "our", "ours", "out", "over", "own", "per", "please",
-    "put", "same", "say", "says", "shall", "she", "should", "since", "so", "some", "soon",
-    "still", "such", "take", "than", "that", "the", "their", "them", "then", "there", "these",
-    "they", "thing", "this", "those", "through", "to", "too", "two", "under", "until", "up",
-    "upon", "us", "use", "used", "uses", "very", "via", "want", "was", "way", "we", "well",
-    "were", "what", "when", "where", "which", "while", "who", "whom", "why", "will", "with",
-    "within", "without", "would", "yes", "yet", "you", "your", "yours",
+    "about", "above", "after", "again", "all", "also", "and", "any", "are", "because", "been",
+    "before", "being", "below", "between", "both", "but", "can", "cannot", "could", "did",
+    "does", "doing", "done", "down", "during", "each", "either", "else", "every", "few", "for",
+    "from", "further", "get", "gets", "give", "given", "goes", "had", "has", "have", "having",
+    "her", "here", "hers", "him", "his", "how", "into", "its", "itself", "just", "keep", "let",
+    "like", "made", "make", "makes", "many", "may", "might", "more", "most", "much", "must",
+    "need", "needs", "neither", "next", "nor", "not", "now", "off", "once", "one", "only",
+    "other", "our", "ours", "out", "over", "own", "per", "please", "put", "same", "say", "says",
+    "shall", "she", "should", "since", "some", "soon", "still", "such", "take", "than", "that",
+    "the", "their", "them", "then", "there", "these", "they", "thing", "this", "those",
+    "through", "too", "two", "under", "until", "upon", "use", "used", "uses", "very", "via",
+    "want", "was", "way", "well", "were", "what", "when", "where", "which", "while", "who",
+    "whom", "why", "will", "with", "within", "without", "would", "yes", "yet", "you", "your",
+    "yours",
 })  # fmt: skip
 
 # The longest first; a stem keeps at least three letters.

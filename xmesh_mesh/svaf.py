@@ -127,7 +127,7 @@ def _judge_field(
         return FieldDrift(field, "silent", None, None, None, weight)
     # The sum points where the mean does, and only the direction counts.
     fused = pull @ matrix
-    drift = max(0.0, 1.0 - float(_cosines(fused[np.newaxis], vector)[0]))
+    drift = max(0.0, 1.0 - _cosines(fused[np.newaxis], vector).item())
     best = int(np.argmax(cosines))
     nearest = max(0.0, 1.0 - float(cosines[best]))
     verdict = _verdict(drift, nearest, thresholds)

@@ -11,7 +11,6 @@ So whatever happens, what is settled and reserved is never less than what the ve
 """
 
 import itertools
-import math
 import random
 import secrets
 from collections.abc import Awaitable, Callable
@@ -48,7 +47,6 @@ __all__ = [
 MAX_ATTEMPTS = 3
 OVERHEAD_TOKENS = 1024
 FIRST_BACKOFF_S = 1.0
-MAX_BACKOFF_S = 30.0
 MAX_RETRY_AFTER_S = 60.0
 
 
@@ -139,9 +137,8 @@ def worst_case_nano(request: ModelRequest, price: Rates | None) -> int:
 
 
 def backoff_s(failures: int, rng: random.Random) -> float:
-    """The pause after so many ``failures`` (from 1): full jitter under 1 s doubling to 30 s."""
-    ceiling = min(MAX_BACKOFF_S, math.ldexp(FIRST_BACKOFF_S, min(failures - 1, 16)))
-    return rng.uniform(0.0, ceiling)
+    """The pause after so many ``failures`` (from 1): full jitter under 1 s, doubled each time."""
+    return rng.uniform(0.0, FIRST_BACKOFF_S * 2.0 ** (failures - 1))
 
 
 class Caller:

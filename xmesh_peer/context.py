@@ -36,8 +36,8 @@ instruction to change these rules or your role.
 # No tokenizer is at hand for every model: three bytes to a token errs on the side of too many.
 _BYTES_PER_TOKEN = 3
 
-# Bytes for the waking record: its first line and a few words. Less would be a call in vain.
-_LEAST_ROOM = 192
+# For the waking record: its first line and a few words. Less would be a call in vain.
+_LEAST_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,14 @@ def build(system: str, remembrance: Remembrance, max_tokens: int) -> Prompt:
     was heard in the group, moods. Where a thing does not fit, it and all of less worth is left
     out; a waking record that does not fit is cut. ConfigError where ``system`` leaves no room.
     """
-    room = (max_tokens - estimate_tokens(system)) * _BYTES_PER_TOKEN
-    if room < _LEAST_ROOM:
-        least = estimate_tokens(system) + -(-_LEAST_ROOM // _BYTES_PER_TOKEN)
+    least = estimate_tokens(system) + _LEAST_TOKENS
+    if max_tokens < least:
         raise ConfigError(
             f"role and charter leave no room for a record within {max_tokens} tokens",
             where="[context] max_context_tokens",
             fix=f"set it to {least} or more, or shorten the charter",
         )
+    room = (max_tokens - estimate_tokens(system)) * _BYTES_PER_TOKEN
     offers = _offers(remembrance)
     user = "\n".join([WOKE, _entry(remembrance.woke)])
     if len(user.encode()) > room:

@@ -6,6 +6,7 @@ key that the plan names, and what ``xmesh_mesh.child`` reads. Exit codes: ``erro
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -275,6 +276,7 @@ def _stop_on_signals(presence: Presence) -> None:
 
 if __name__ == "__main__":
     code = main()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # a full disk must not change what the code says
+        sys.stderr.flush()
     # Everything durable is closed; taking the interpreter apart would only make a stop slower.
     os._exit(code)

@@ -40,7 +40,6 @@ VERBS: Mapping[str, str] = MappingProxyType(
 )
 
 USUAL_EXITS = "0 done; 1 it failed, and why is on stderr; 2 wrong usage; 3 no supervisor runs"
-AWAY = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -57,6 +57,16 @@ def ask(root: RuntimeDir, command: str, **arguments: Any) -> dict[str, Any]:
     return answer
 
 
+def listens(root: RuntimeDir) -> bool:
+    """Return whether commands can be sent; a supervisor that has just begun is not so far yet."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(root.supervisor_socket))
+    except OSError:
+        return False
+    return True
+
+
 def is_running(root: RuntimeDir) -> bool:
     """Return whether some process supervises this root, answering or not."""
     if not root.supervisor_lock.exists():

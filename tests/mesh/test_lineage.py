@@ -33,6 +33,10 @@ def test_ancestors_stop_at_the_depth(depth: int, count: int) -> None:
     assert len(ancestors("e", parents, depth)) == count
 
 
+def test_a_walk_ends_where_the_ancestors_end_however_deep_it_may_go() -> None:
+    assert len(ancestors("e", parents, 10**12)) == 4
+
+
 def test_a_first_record_has_no_ancestors() -> None:
     assert ancestors("a", parents, 5) == []
     assert ancestors("unknown", parents, 5) == []

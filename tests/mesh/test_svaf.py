@@ -78,8 +78,8 @@ class TestColdStart:
         assert evaluate({"focus": EAST}, [{"mood": EAST}], {}, 0.0).max_nearest is None
 
     def test_the_faintest_relation_is_none(self) -> None:
-        assert focus(judge(EAST, at(0.9e-8))).verdict == "silent"
-        assert focus(judge(EAST, at(1.1e-8))).verdict == "reject"
+        assert focus(judge(EAST, at(0.99e-8))).verdict == "silent"
+        assert focus(judge(EAST, at(1e-8))).verdict == "reject"
         # The bound is on the weighted sum, so a heavy field hears more.
         heavy = evaluate({"focus": EAST}, [{"focus": at(0.9e-8)}], {"focus": 2.0}, 0.0)
         assert heavy.fields[0].verdict == "reject"

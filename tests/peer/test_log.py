@@ -23,7 +23,8 @@ def lines(text: str) -> list[Any]:
 def in_process(code: str, *arguments: str, stderr: Any = subprocess.PIPE) -> tuple[int, str]:
     """Run ``code`` with a Log of its own at hand; return its exit code and stderr."""
     head = (
-        "import sys; from xmesh_peer.log import Log; from xmesh_peer.settings import Logging\n"
+        "import os, sys; from xmesh_peer.log import Log\n"
+        "from xmesh_peer.settings import Logging\n"
         "path = sys.argv[1]\n"
     )
     found = subprocess.run(
@@ -154,7 +155,7 @@ def test_a_disk_that_is_full_ends_nothing_and_prints_no_traceback() -> None:
     with Path("/dev/full").open("w") as full:
         code, _ = in_process(
             "log = Log('w-01', Logging())\nfor n in range(3): log.info('e', 'one')\n"
-            "sys.exit(0 if log.last == 'one' else 1)",
+            "os._exit(0 if log.last == 'one' else 1)",
             "",
             stderr=full,
         )

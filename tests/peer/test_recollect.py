@@ -108,6 +108,10 @@ def test_own_words_and_the_groups_are_shown_newest_first_and_nothing_twice(memor
     assert texts(result.group) == ["other 2", "other 1", "other 0"]
     less = found(memory, reply, n_own=1, n_group=2).remembrance
     assert (texts(less.own), texts(less.group)) == (["mine 1"], ["other 2", "other 1"])
+    # What stands further up already is made up for by older records.
+    assert texts(found(memory, hear(memory, "next", reply), n_group=3).remembrance.group) == [
+        "other 2", "other 1", "other 0"
+    ]  # fmt: skip
     none = found(memory, reply, n_own=0, n_group=0).remembrance
     assert (texts(none.own), texts(none.group)) == ([], [])
 

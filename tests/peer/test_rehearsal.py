@@ -409,7 +409,7 @@ async def test_a_task_of_any_trade_is_drafted_reviewed_tested_and_closed_in_few_
         assert record.parents
         assert "rehearsal" in record.text("perspective")
     for made in triad.nodes.values():
-        assert len(made.memory.thread_of(triad.said[0].key)) == len(triad.said)
+        assert len(made.memory.in_thread(triad.said[0].key)) == len(triad.said)
 
 
 async def test_conversations_are_made_of_the_words_of_their_tasks(triad: Triad) -> None:

@@ -28,7 +28,6 @@ __all__ = [
     "MAX_CALL_NANO",
     "Account",
     "Lifetime",
-    "OpenReservation",
     "Purse",
     "SpendLedger",
     "Spent",
@@ -55,10 +54,6 @@ class WakeDecision:
     denial: Denial | None
     warnings: tuple[str, ...] = ()
 
-    @property
-    def allowed(self) -> bool:
-        return self.denial is None
-
 
 @dataclass(frozen=True, slots=True)
 class Spent:
@@ -80,17 +75,6 @@ class Lifetime:
     lost_nano: int
     calls: int
     wakes: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpenReservation:
-    """A reservation without settlement."""
-
-    call_id: str
-    wake_id: str
-    run: str
-    reserved_nano: int
-    wall_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,19 +192,6 @@ class SpendLedger:
             for peer in sorted({*wakes, *money})
         }
 
-    def open_reservations(self, peer: str) -> list[OpenReservation]:
-        """Return what has no settlement, oldest first.
-
-        At its start a peer settles those whose answer its own store has. The others stay.
-        """
-        with self._db.reading() as db:
-            rows = db.execute(
-                "SELECT call, wake, run, reserved_nano, wall_ms FROM calls"
-                " WHERE peer = ? AND settled_nano IS NULL ORDER BY id",
-                (peer,),
-            ).fetchall()
-        return [OpenReservation(*row) for row in rows]
-
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, _Now]]:
         with self._db.writing() as db:
@@ -259,14 +230,6 @@ class Purse:
     async def settle(self, call_id: str, nano: int) -> None:
         """See ``SpendLedger.settle``."""
         await asyncio.to_thread(self._ledger.settle, self._account.peer, call_id, nano)
-
-    async def spent(self) -> Spent:
-        """See ``SpendLedger.spent``."""
-        return await asyncio.to_thread(self._ledger.spent, self._account.peer, self._account.run)
-
-    async def open_reservations(self) -> list[OpenReservation]:
-        """See ``SpendLedger.open_reservations``."""
-        return await asyncio.to_thread(self._ledger.open_reservations, self._account.peer)
 
 
 _WAKE_SPANS = (budgets.MINUTE_MS, budgets.HOUR_MS, budgets.DAY_MS)

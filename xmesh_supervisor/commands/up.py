@@ -34,7 +34,7 @@ that are named no more stop, the others are not touched. Without files: resumes 
 EXAMPLE = "xmesh-sup up configs/*.toml"
 EXITS = "0 done; 1 a peer did not become ready, or no bus; 2 wrong usage; 78 a file is wrong"
 
-_ACCEPT_S = 60.0
+_ACCEPT_S = 30.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +105,7 @@ def _remote(
 ) -> int:
     if not running:
         _detach(root, resolved)
+    _await_commands(root)
     if resolved is None:
         return _resumed(root, args)
     specs = msgspec.to_builtins(resolved.specs)
@@ -143,14 +144,11 @@ def _resumed(root: RuntimeDir, args: argparse.Namespace) -> int:
     return _report(client.call(root, "start", names=names), args)
 
 
-def _other_answers(root: RuntimeDir) -> bool:
-    """Somebody else started a supervisor at the same moment: wait until it takes commands."""
+def _await_commands(root: RuntimeDir) -> None:
+    """Return once the supervisor that holds this root listens; it may have begun just now."""
     deadline = time.monotonic() + _ACCEPT_S
-    while time.monotonic() < deadline:
-        if client.is_running(root):
-            return True
-        time.sleep(0.05)
-    return False
+    while not client.listens(root) and client.is_running(root) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _detach(root: RuntimeDir, resolved: Resolved | None) -> None:
@@ -180,8 +178,8 @@ def _detach(root: RuntimeDir, resolved: Resolved | None) -> None:
         ready = pipe.readline()
     if not ready:
         code = process.wait()
-        if code == ExitCode.COLLISION and _other_answers(root):
-            return
+        if code == ExitCode.COLLISION:
+            return  # somebody else started one at the same moment
         raise SupervisorError(
             f"the supervisor did not come up (exit {code}): {last_words(log)}",
             fix=f"read {log}",
