@@ -121,6 +121,18 @@ class RuntimeDir:
     def supervisor_lock(self) -> Path:
         return self.root / "supervisor.lock"
 
+    @property
+    def gateway_socket(self) -> Path:
+        return self.root / "gateway.sock"
+
+    @property
+    def gateway_db(self) -> Path:
+        return self.root / "gateway.db"
+
+    @property
+    def gateway_lock(self) -> Path:
+        return self.root / "gateway.lock"
+
     def node(self, name: str) -> Path:
         """Return the node's own directory; ``name`` has been through ``check_name``."""
         return self.root / "nodes" / name
