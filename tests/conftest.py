@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,10 @@ _SHARED_VECTORS = Path(__file__).resolve().parents[2] / "shared" / "vectors"
 # A busy machine is no reason to fail; pytest's own timeout bounds every test.
 settings.register_profile("xmesh", deadline=None)
 settings.load_profile("xmesh")
+
+# A shell that runs us in the background leaves SIGINT ignored, and every child inherits that; the
+# commands under test are ended by it, as at a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -417,7 +417,8 @@ async def test_settled_and_reserved_is_never_less_than_the_bill(
     vendor.replies = [MISBEHAVIOUR[name]]
     outcome = await pay(vendor, book, clock)
     assert not isinstance(outcome, Denied | Busy)
-    assert len(book.held) == len(vendor.seen) == outcome.attempts
+    # A busy machine can use an attempt up before its request arrives: reserved, and never billed.
+    assert len(vendor.seen) <= len(book.held) == outcome.attempts
     assert sum(book.sums) >= vendor.billed_nano(PRICE.input_nano, PRICE.output_nano)
 
 

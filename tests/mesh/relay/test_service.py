@@ -190,14 +190,16 @@ async def test_a_wrong_token_is_told_before_the_close(start: Start, join: Join) 
     assert (await (await join(relay)).login("a", token="right"))["peers"] == []
 
 
-async def test_the_first_message_has_to_be_a_login_and_has_to_come(
-    start: Start, join: Join
-) -> None:
-    relay = await start(login_ms=100)
-    client, silent = await join(relay), await join(relay)
+async def test_the_first_message_has_to_be_a_login(start: Start, join: Join) -> None:
+    client = await join(await start())
     await client.say({"payload": 1})
     assert await client.hear() == 4002
-    await silent.say("no JSON")
+
+
+async def test_the_login_has_to_come(start: Start, join: Join) -> None:
+    silent = await join(await start(login_ms=100))
+    with contextlib.suppress(ConnectionClosed):  # on a busy machine its time is up before it speaks
+        await silent.say("no JSON")
     assert await silent.hear() == 4001
 
 
