@@ -91,9 +91,35 @@ async def test_a_reviewer_names_what_the_draft_leaves_out() -> None:
     assert answer.arguments is not None
     assert answer.arguments["issue"] == "the draft says nothing about insure them"
     assert "writer-01" in answer.arguments["commitment"]
-    edge = await asked("reviewer", DRAFT, (TASK,))
-    assert edge.arguments is not None
-    assert edge.arguments["issue"] == "what if this fails, or is done twice: rate-limit /api/login"
+
+
+@pytest.mark.parametrize(
+    ("task", "asks"),
+    [
+        ("rate-limit /api/login", "which case is the exception to “rate-limit /api/login”"),
+        ("limit it so that nobody gets in", "how do we know that “nobody gets in” still holds"),
+        ("move the books; open in May", "who notices when “open in May” is late or wrong"),
+        ("translate the manual; keep it short", "what if “translate the manual” stops halfway"),
+        ("find out why it leaks", "what would show that the answer to “find out why it leaks”"),
+        ("bake bread with nuts", "who checks “nuts” before it is used"),
+    ],
+)
+async def test_a_reviewer_asks_what_the_words_of_a_whole_draft_leave_open(
+    task: str, asks: str
+) -> None:
+    promise = heard("writer-01", focus=f"draft: {task}", commitment=task)
+    answer = await asked("reviewer", promise, (heard("boss", focus=task),))
+    assert answer.arguments is not None
+    assert answer.arguments["issue"].startswith(asks)
+
+
+async def test_what_a_reviewer_asks_becomes_one_check() -> None:
+    issue = "who checks “nuts” before it is used"
+    review = heard("reviewer-01", focus="review: bread", issue=issue)
+    revised = heard("writer-01", focus="revised draft: bread", commitment=f"answers: {issue}")
+    answer = await asked("test-writer", revised, (review, heard("boss", focus="bread")))
+    assert answer.arguments is not None
+    assert answer.arguments["commitment"] == f"check: {issue}"
 
 
 async def test_a_writer_revises_its_draft_when_an_issue_is_found_with_it() -> None:

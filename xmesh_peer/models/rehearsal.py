@@ -15,12 +15,19 @@ from xmesh_peer.context import LINEAGE, OWN, WOKE
 from xmesh_peer.models.base import ModelAnswer, ModelRequest, Usage
 
 _CLAUSES = re.compile(r"[;.:] |, ?(?:and )?| (?:and|for|from|so that|with) |\n")
-_LEADING = re.compile(
-    r"^(?:please|then|also|so that|we need to|i want to|make sure that)\s+", re.IGNORECASE
-)
+_LEADING = re.compile(r"^(?i:please|then|also|so that|we need to|i want to|make sure that)\s+")
 _ROLE = re.compile(r"Your role: (.+?)\.$", re.MULTILINE)
 _NAME = re.compile(r"You are (\S+), an autonomous")
-_MANNER = re.compile(r"^(?:draft|revised draft|review|tests|accepted|comment): ")
+_MANNER = re.compile(r"^(?:draft|revised draft|review|tests|accepted|comment|answers): ")
+# What a careful reader asks of a promise that leaves nothing out, by the words it is made of.
+_EDGES = (
+    (r"\b(?:no|not|nobody|never|without)\b", "how do we know that “{}” still holds later"),
+    (r"\b(?:find out|why|whether|cause)\b", "what would show that the answer to “{}” is wrong"),
+    (r"\d|day\b|\b(?:May|June|July|deadline)\b", "who notices when “{}” is late or wrong"),
+    (r"\b(?:move|migrate|replace|translate|import)\b", "what if “{}” stops halfway"),
+    (r"\b(?:all|any|each|every|limit|only)\b|-limit", "which case is the exception to “{}”"),
+    (r"", "who checks “{}” before it is used"),
+)
 _NOTHING = frozenset({"", "neutral", "none"})
 _BYTES_PER_TOKEN = 4
 
@@ -97,7 +104,7 @@ def _draft(scene: _Scene) -> dict[str, str] | None:
         return {
             "focus": f"revised draft: {_topic(scene.task)}",
             "intent": f"settle what {scene.woke.author} found",
-            "commitment": f"the draft now answers: {_brief(issue)}",
+            "commitment": f"answers: {_brief(issue)}",
         }
     if scene.lineage or scene.said:
         return None
@@ -138,13 +145,10 @@ def _test(scene: _Scene) -> dict[str, str] | None:
     if not promise or not scene.lineage or scene.woke.says("issue"):
         return None
     said = terms(" ".join(entry.says("commitment") for entry in scene.own))
-    fresh = [clause for clause in _split(promise) if not terms(clause) <= said]
+    fresh = [c for c in _split(_MANNER.sub("", promise)) if not terms(c) <= said]
     answered = any(entry.says("issue") for entry in scene.lineage)
-    if (
-        not fresh
-        or (scene.said and not answered)
-        or scene.woke.says("focus").startswith("accepted")
-    ):
+    closed = scene.woke.says("focus").startswith("accepted")
+    if not fresh or closed or (scene.said and not answered):
         return None
     return {
         "focus": f"tests: {_topic(scene.task)}",
@@ -199,14 +203,12 @@ def _bare(text: str) -> str:
 
 def _gap(task: _Entry, promise: _Entry) -> str:
     """Return an objection: a clause of the task that the promise barely mentions, else its edge."""
-    covered = terms(promise.says("commitment"))
-    clauses = _clauses(task)
-    weakest = min(
-        clauses, key=lambda clause: len(terms(clause) & covered) / (len(terms(clause)) or 1)
-    )
+    covered, clauses = terms(promise.says("commitment")), _clauses(task)
+    weakest = min(clauses, key=lambda c: len(terms(c) & covered) / (len(terms(c)) or 1))
     if not terms(weakest) <= covered:
         return f"the draft says nothing about {_brief(weakest)}"
-    return f"what if this fails, or is done twice: {_brief(weakest)}"
+    asked = ((edge, clause) for edge in _EDGES for clause in clauses[::-1])
+    return next(ask.format(_brief(c, 80)) for (words, ask), c in asked if re.search(words, c))
 
 
 def _brief(text: str, size: int = 110) -> str:
