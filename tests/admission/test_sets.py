@@ -57,7 +57,7 @@ def _text(record: Json) -> str:
 
 
 def _share(rows: Sequence[Json], label: str) -> float:
-    return sum(row["label"] == label for row in rows) / len(rows)
+    return [row["label"] for row in rows].count(label) / len(rows)
 
 
 def _worth(message: Json) -> str:
