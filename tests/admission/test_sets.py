@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import pytest
@@ -169,6 +170,17 @@ def _banded(value: float, bars: tuple[float, float]) -> str:
 def _pairs(values: Iterable[float]) -> Iterator[tuple[float, float]]:
     bars = [*sorted(set(values)), 2.0]
     return ((low, high) for low in bars for high in bars if low <= high)
+
+
+def test_form_alone_does_not_give_a_label_away() -> None:
+    for cases in (TRAIN, HELD_OUT):
+        messages = [
+            [case["message"] for case in cases if case["label"] == label] for label in LABELS
+        ]
+        fields = [mean(map(len, group)) for group in messages]
+        length = [median(len("".join(one.values())) for one in group) for group in messages]
+        assert max(fields) - min(fields) <= 0.4
+        assert max(length) <= 1.4 * min(length)
 
 
 @pytest.mark.parametrize("overlap", [_with_nearest_record, _with_all_it_knows])
