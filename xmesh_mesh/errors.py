@@ -31,6 +31,7 @@ __all__ = [
     "ExitCode",
     "KilledError",
     "LedgerBusy",
+    "ProofRefused",
     "PublishRefused",
     "RecordError",
     "SignatureError",
@@ -116,6 +117,14 @@ class BusUnavailable(BusError):  # noqa: N818 - a state of the world, named as o
 
 class PublishRefused(BusError):  # noqa: N818 - the bus's answer, named as one
     """``code`` is the bus's short, stable reason."""
+
+    def __init__(self, code: str, what: str = "") -> None:
+        super().__init__(what or code)
+        self.code = code
+
+
+class ProofRefused(BusError):  # noqa: N818 - the bus's answer, named as one
+    """A member gave no proof. ``code``: not-connected, declined, timeout, busy or too-large."""
 
     def __init__(self, code: str, what: str = "") -> None:
         super().__init__(what or code)

@@ -1,140 +1,240 @@
-"""Which key a node id belongs to, as this node saw it first: trust on first use, in one file.
+"""Which key a node id belongs to, as this host saw it first, in one file a group.
 
 The first key seen for a node id stays. Another one is kept apart, in quarantine, for a person to
-look at. The file is replaced as a whole, under a lock, so several processes may pin at once.
+look at. The peers of a group and the gateway share the file: it is replaced as a whole, under a
+lock, and whoever holds it open notices what others, a person included, have changed.
 """
 
-import contextlib
-import fcntl
-import os
 import time
-from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
-import msgspec
+from msgspec.structs import replace
 
 from xmesh_mesh.canonical import b64u, unb64u
-from xmesh_mesh.errors import StoreError
-from xmesh_mesh.paths import write_atomic
+from xmesh_mesh.errors import UsageError
+from xmesh_mesh.pins_file import KEY_BYTES, MAX_QUARANTINED, Book, Pin, PinFile, Quarantined, Why
 
-MAX_QUARANTINED = 256
+__all__ = [
+    "MAX_PINS",
+    "MAX_QUARANTINED",
+    "Pin",
+    "PinResult",
+    "Pins",
+    "Quarantined",
+    "Trust",
+    "Why",
+]
 
-_KEY_BYTES = 32
+MAX_PINS = 4_096
+"""Keys that are pinned at first sight; an operator may add more."""
+
+Trust = Literal["tofu", "strict", "open"]
 
 
 class PinResult(Enum):
     FIRST = "first"
     SAME = "same"
     CHANGED = "changed"
-
-
-class Pin(msgspec.Struct, frozen=True, rename="camel"):
-    """A key as it was seen for a node id; ``seen_ms`` is the wall clock's time of that."""
-
-    node_id: str
-    public_key: str  # base64url of 32 bytes
-    name: str
-    seen_ms: int
-
-
-class _File(msgspec.Struct):
-    pins: dict[str, Pin] = {}
-    quarantine: list[Pin] = []
+    UNKNOWN = "unknown"  # not pinned, and not to be pinned by itself
 
 
 class Pins:
     """The pins in ``path``. StoreError where the file or its directory cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = self._read()
+        self._file = PinFile(path)
+        self._file.book()
+
+    # What programs ask
 
     def pin(self, node_id: str, public_key: bytes, name: str) -> PinResult:
         """Pin the key if it is the node's first one; say how it compares to the pinned one.
 
-        A changed key does not become the pin. A known node that calls itself differently now
-        (under the same key) is known by its new name from here on.
+        A changed key does not become the pin but goes into quarantine (``key-changed``). A known
+        node that calls itself differently now (under the same key) is known by its new name from
+        here on. UNKNOWN where ``MAX_PINS`` are pinned (``pins-full``).
         """
-        seen = Pin(node_id, b64u(public_key), name, time.time_ns() // 1_000_000)
-        if _is_known(self._file, seen):
+        return self.admit(node_id, public_key, name, "tofu")
+
+    def admit(self, node_id: str, public_key: bytes | None, name: str, trust: Trust) -> PinResult:
+        """Say whether a node that presents this key is let in, and pin it where ``trust`` does.
+
+        FIRST and SAME are let in. CHANGED: another key is pinned. UNKNOWN: not pinned where only
+        pinned keys count (``strict``: quarantined as ``not-pinned``), or no key (None) where one
+        is needed. Without a key a pinned node is held to its pin; in ``open``, a node that was
+        never seen with a key is let in, as SAME, and nothing is pinned.
+        """
+        if public_key is None:
+            known = self.key(node_id) is not None
+            return PinResult.SAME if known or trust == "open" else PinResult.UNKNOWN
+        seen = _seen(node_id, public_key, name)
+        pin = self._file.book().pins.get(node_id)
+        if pin is not None and (pin.public_key, pin.name) == (seen.public_key, name):
             return PinResult.SAME
-        with self._locked():
-            self._file = self._read()
-            result = _place(self._file, seen)
-            write_atomic(self._path, msgspec.json.format(msgspec.json.encode(self._file)))
-        return result
+        with self._file.changing() as book:
+            return _place(book, seen, trust)
+
+    def quarantine(self, node_id: str, public_key: bytes | None, name: str, why: Why) -> bool:
+        """Keep a node apart for a person to look at; return whether that is news."""
+        held = Quarantined(node_id, _text(public_key), name, _now_ms(), why)
+        if _is_held(self._file.book(), held):
+            return False
+        with self._file.changing() as book:
+            return _keep_apart(book, held)
+
+    def note_signed(self, node_id: str) -> None:
+        """The node has shown a valid signature: from here on it is not heard without one."""
+        self._note(node_id, signed=True)
+
+    def note_secure(self, node_id: str) -> None:
+        """The node has spoken Core Secure: from here on it is not heard over less."""
+        self._note(node_id, secure=True)
+
+    def has_signed(self, node_id: str) -> bool:
+        pin = self._file.book().pins.get(node_id)
+        return pin is not None and pin.signed
+
+    def secure_nodes(self) -> frozenset[str]:
+        """Return the nodes that have been Core Secure once (see ``wire.trust.Floor``)."""
+        return frozenset(pin.node_id for pin in self._file.book().pins.values() if pin.secure)
 
     def key(self, node_id: str) -> bytes | None:
         """Return the pinned public key (32 bytes), None for an unknown node."""
-        pin = self._file.pins.get(node_id)
-        return unb64u(pin.public_key, _KEY_BYTES) if pin else None
+        pin = self._file.book().pins.get(node_id)
+        return unb64u(pin.public_key, KEY_BYTES) if pin else None
 
     def name(self, node_id: str) -> str | None:
-        pin = self._file.pins.get(node_id)
+        pin = self._file.book().pins.get(node_id)
         return pin.name if pin else None
 
-    def quarantined(self) -> list[Pin]:
-        """Return the keys that came after a pinned one, oldest first."""
-        return list(self._file.quarantine)
+    def pinned(self) -> list[Pin]:
+        """Return all pins, in the order in which they were made."""
+        return list(self._file.book().pins.values())
 
-    def _read(self) -> _File:
-        try:
-            file = msgspec.json.decode(self._path.read_bytes(), type=_File)
-            for pin in file.pins.values():
-                unb64u(pin.public_key, _KEY_BYTES)
-        except FileNotFoundError:
-            return _File()
-        except OSError as error:
-            raise self._unusable(f"cannot be read: {error.strerror}") from error
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise self._unusable(f"is garbled: {error}") from error
-        return file
+    def quarantined(self) -> list[Quarantined]:
+        """Return what is kept apart, oldest first."""
+        return list(self._file.book().quarantine)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = self._path.with_name(f".{self._path.name}.lock")
-        try:
-            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                yield
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise self._unusable(f"cannot be written: {error.strerror}") from error
+    # What a person decides
 
-    def _unusable(self, what: str) -> StoreError:
-        return StoreError(
-            f"the file of trusted keys {what}",
-            where=str(self._path),
-            fix="restore it from a backup; moving it away forgets every pinned key",
-        )
+    def add(self, node_id: str, public_key: bytes, name: str) -> Pin:
+        """Pin a key by hand; UsageError where the node has another one already."""
+        seen = replace(_seen(node_id, public_key, name), by_hand=True)
+        with self._file.changing() as book:
+            pin = book.pins.get(node_id)
+            if pin is not None and pin.public_key != seen.public_key:
+                raise UsageError(
+                    f"{node_id} has another key pinned",
+                    fix="trust list shows it; trust remove forgets it, then add yours",
+                )
+            made = replace(pin, name=name or pin.name, by_hand=True) if pin else seen
+            return _settle(book, made)
+
+    def remove(self, node_id: str) -> bool:
+        """Forget a node: its pin, what it has shown, and its quarantine; return whether it was
+        known. It is met anew when it comes again."""
+        with self._file.changing() as book:
+            before = len(book.pins) + len(book.quarantine)
+            book.pins.pop(node_id, None)
+            book.quarantine = [held for held in book.quarantine if held.node_id != node_id]
+            return len(book.pins) + len(book.quarantine) < before
+
+    def accept(self, node_id: str, public_key: bytes | None = None) -> Pin:
+        """Pin the key of a node in quarantine, instead of its present pin, if any.
+
+        What an old key had shown counts no more. ``public_key`` says which, where several are
+        held. UsageError where none or no single one is.
+        """
+        with self._file.changing() as book:
+            wanted = _text(public_key)
+            held = [
+                each for each in book.quarantine
+                if each.node_id == node_id and each.public_key and wanted in {"", each.public_key}
+            ]  # fmt: skip
+            if len({each.public_key for each in held}) != 1:
+                raise _no_single(node_id, len(held))
+            chosen = held[0]
+            old = book.pins.get(node_id)
+            same = old is not None and old.public_key == chosen.public_key
+            fresh = Pin(node_id, chosen.public_key, chosen.name, _now_ms(), by_hand=True)
+            return _settle(book, replace(old, by_hand=True) if old and same else fresh)
+
+    def _note(self, node_id: str, *, signed: bool = False, secure: bool = False) -> None:
+        pin = self._file.book().pins.get(node_id)
+        if pin is None or (pin.signed >= signed and pin.secure >= secure):
+            return
+        with self._file.changing() as book:
+            pin = book.pins.get(node_id)
+            if pin is not None:
+                shown = replace(pin, signed=pin.signed or signed, secure=pin.secure or secure)
+                book.pins[node_id] = shown
 
 
-def _is_known(file: _File, seen: Pin) -> bool:
-    pin = file.pins.get(seen.node_id)
-    return pin is not None and (pin.public_key, pin.name) == (seen.public_key, seen.name)
+def _seen(node_id: str, public_key: bytes, name: str) -> Pin:
+    return Pin(node_id, b64u(public_key), name, _now_ms())
 
 
-def _place(file: _File, seen: Pin) -> PinResult:
+def _place(book: Book, seen: Pin, trust: Trust) -> PinResult:
     """Enter ``seen`` where it belongs."""
-    pin = file.pins.get(seen.node_id)
+    pin = book.pins.get(seen.node_id)
     if pin is None:
-        file.pins[seen.node_id] = seen
-        return PinResult.FIRST
+        return _place_first(book, seen, trust)
     if pin.public_key == seen.public_key:
-        file.pins[seen.node_id] = msgspec.structs.replace(pin, name=seen.name)
+        book.pins[seen.node_id] = replace(pin, name=seen.name)
         return PinResult.SAME
-    _quarantine(file, seen)
+    _keep_apart(book, _held(seen, "key-changed"))
     return PinResult.CHANGED
 
 
-def _quarantine(file: _File, seen: Pin) -> None:
-    """Keep ``seen`` apart, each key of a node once, and no more than the bound in all."""
-    held = {(pin.node_id, pin.public_key) for pin in file.quarantine}
-    if (seen.node_id, seen.public_key) not in held:
-        file.quarantine.append(seen)
-        # The oldest stay: they are the first sign of a change, and a flood must not wash them out.
-        del file.quarantine[MAX_QUARANTINED:]
+def _place_first(book: Book, seen: Pin, trust: Trust) -> PinResult:
+    if trust == "strict" or len(book.pins) >= MAX_PINS:
+        _keep_apart(book, _held(seen, "not-pinned" if trust == "strict" else "pins-full"))
+        return PinResult.UNKNOWN
+    book.pins[seen.node_id] = seen
+    return PinResult.FIRST
+
+
+def _settle(book: Book, pin: Pin) -> Pin:
+    """Make it the node's pin; nothing of the node is in question any more."""
+    book.pins[pin.node_id] = pin
+    book.quarantine = [held for held in book.quarantine if held.node_id != pin.node_id]
+    return pin
+
+
+def _keep_apart(book: Book, held: Quarantined) -> bool:
+    """Keep each key of a node once for each reason, and no more than the bound in all."""
+    # The oldest stay: they are the first sign of a change, and a flood must not wash them out.
+    if _is_held(book, held) or len(book.quarantine) >= MAX_QUARANTINED:
+        return False
+    book.quarantine.append(held)
+    return True
+
+
+def _is_held(book: Book, held: Quarantined) -> bool:
+    what = (held.node_id, held.public_key, held.why)
+    return any((each.node_id, each.public_key, each.why) == what for each in book.quarantine)
+
+
+def _held(pin: Pin, why: Why) -> Quarantined:
+    return Quarantined(pin.node_id, pin.public_key, pin.name, pin.seen_ms, why)
+
+
+def _no_single(node_id: str, keys: int) -> UsageError:
+    if keys:
+        return UsageError(
+            f"{node_id} came with {keys} different keys",
+            fix="compare fingerprints (trust list), then name one: --public-key KEY",
+        )
+    return UsageError(
+        f"no key of {node_id} is in quarantine", fix="trust list shows what is; trust add pins one"
+    )
+
+
+def _text(public_key: bytes | None) -> str:
+    return b64u(public_key) if public_key is not None else ""
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -15,7 +15,7 @@ from types import MappingProxyType
 import msgspec
 
 from xmesh_mesh.bus import frames
-from xmesh_mesh.bus.inbox import Delivery, Inbox
+from xmesh_mesh.bus.inbox import Attested, Delivery, Inbox, Item
 from xmesh_mesh.bus.link import Link
 from xmesh_mesh.bus.outbox import Outbox
 from xmesh_mesh.bus.query import remove, status, unavailable
@@ -135,8 +135,9 @@ class BusClient:
                 if isinstance(item, Delivery):
                     yield item
 
-    async def stream(self) -> AsyncGenerator[Delivery | Introduction, None]:
-        """Yield what ``deliveries`` yields and, for a tail, introductions between."""
+    async def stream(self) -> AsyncGenerator[Item, None]:
+        """Yield what ``deliveries`` yields, for a tail introductions between, for a gateway
+        attestations too."""
         while True:
             while self._inbox.waiting:
                 yield self._inbox.take()
@@ -333,7 +334,8 @@ async def tail(
     try:
         async with contextlib.aclosing(client.stream()) as stream:
             async for item in stream:
-                yield item
+                if not isinstance(item, Attested):
+                    yield item
                 if isinstance(item, Delivery):
                     client.ack(item.seq)
     finally:

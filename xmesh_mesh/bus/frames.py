@@ -1,15 +1,39 @@
 """What a bus and its clients say to each other: one msgpack map a frame, told apart by its tag.
 
 A client speaks ``Hello`` first and is a *member* (a durable cursor), a *publisher* (introduced, no
-cursor) or a *tail* (reads along from a place of its choice). Everything that arrives is checked
-against these types and bounds before anybody looks at it.
+cursor), a *tail* (reads along from a place of its choice) or the *gateway* of a group (reads along,
+and speaks for remote nodes; see ``edge_frames``). Everything that arrives is checked against these
+types and bounds before anybody looks at it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from xmesh_mesh.bus.edge_frames import (
+    Attest,
+    Attested,
+    Collide,
+    Introduce,
+    Proof,
+    ProofAsked,
+    Prove,
+    Proved,
+    Unproved,
+)
+from xmesh_mesh.bus.frame_types import (
+    MAX_FRAME_BYTES,
+    MAX_WINDOW,
+    Assertion,
+    Frame,
+    GroupName,
+    NodeId,
+    RequestNumber,
+    Role,
+    Seq,
+    Token,
+)
 from xmesh_mesh.errors import RecordError
 from xmesh_mesh.introduction import Introduction
 from xmesh_mesh.record import MAX_RECORD_BYTES
@@ -43,30 +67,13 @@ __all__ = [
     "encode",
 ]
 
-MAX_WINDOW = 1_024
-# ZeroMQ cuts a connection that sends more than this. It is far above a record's bound, so that a
-# record somewhat too large is refused by name.
-MAX_FRAME_BYTES = 1_048_576
 
-Role = Literal["member", "publisher", "tail"]
-Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-RequestNumber = Annotated[int, Meta(ge=0, le=2**53)]
-NodeId = Annotated[str, Meta(min_length=1, max_length=64)]
-Token = Annotated[str, Meta(min_length=1, max_length=64)]
-Assertion = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
-# Wider than ``check_group`` allows, so that a wrong one is refused with a sentence.
-GroupName = Annotated[str, Meta(max_length=64)]
-
-
-class _Frame(msgspec.Struct, frozen=True, tag_field="t", tag=str.lower):
-    pass
-
-
-class Hello(_Frame, frozen=True):
+class Hello(Frame, frozen=True):
     """The first frame of a connection. ``session`` is the same for as long as the client lives.
 
-    ``position`` is the (epoch, seq) up to which a member holds everything in its own store.
-    ``group`` and ``since`` are a tail's: it reads what came after ``since``, or what comes now.
+    ``position`` is the (epoch, seq) up to which a member or gateway holds everything in its own
+    store. ``group`` and ``since`` are a tail's or gateway's: it reads what came after ``since``, or
+    what comes now; a gateway's ``position`` comes before its ``since``.
     """
 
     session: Token
@@ -79,38 +86,43 @@ class Hello(_Frame, frozen=True):
     since: Seq | None = None
 
 
-class Publish(_Frame, frozen=True):
+class Publish(Frame, frozen=True):
+    """``author`` and ``history`` are a gateway's: a remote node that it has introduced said this;
+    and it is old news, which is remembered and wakes nobody."""
+
     request: RequestNumber
     assertion: Assertion
     record: bytes
     to: NodeId | None = None
+    author: NodeId | None = None
+    history: bool = False
 
 
-class Ack(_Frame, frozen=True):
+class Ack(Frame, frozen=True):
     """Everything up to and including ``seq`` is in the client's own hands."""
 
     seq: Seq
 
 
-class Ping(_Frame, frozen=True):
+class Ping(Frame, frozen=True):
     pass
 
 
-class Status(_Frame, frozen=True):
+class Status(Frame, frozen=True):
     pass
 
 
-class Leave(_Frame, frozen=True):
+class Leave(Frame, frozen=True):
     """The client ends. A member stays a living member."""
 
 
-class Remove(_Frame, frozen=True):
+class Remove(Frame, frozen=True):
     """An operator's word: the node is not a living member any more."""
 
     node_id: NodeId
 
 
-class Welcome(_Frame, frozen=True):
+class Welcome(Frame, frozen=True):
     """``members``: everybody in the group whose records may come, publishers included."""
 
     epoch: str
@@ -119,18 +131,18 @@ class Welcome(_Frame, frozen=True):
     members: list[Introduction]
 
 
-class Introduced(_Frame, frozen=True):
+class Introduced(Frame, frozen=True):
     introduction: Introduction
 
 
-class Accepted(_Frame, frozen=True):
-    """The record is in the journal, on disk, as ``seq``."""
+class Accepted(Frame, frozen=True):
+    """The record is in the journal, on disk, as ``seq``; so is an introduction, whose seq is 0."""
 
     request: int
     seq: int
 
 
-class Refused(_Frame, frozen=True):
+class Refused(Frame, frozen=True):
     """``request`` is None where the refusal is for the client itself, not for one record."""
 
     request: int | None
@@ -138,23 +150,24 @@ class Refused(_Frame, frozen=True):
     text: str = ""
 
 
-class Deliver(_Frame, frozen=True):
+class Deliver(Frame, frozen=True):
     seq: int
     author: str
     assertion: str
     record: bytes
     accepted_ms: int
+    history: bool = False
 
 
-class Pong(_Frame, frozen=True):
+class Pong(Frame, frozen=True):
     pass
 
 
-class Left(_Frame, frozen=True):
+class Left(Frame, frozen=True):
     pass
 
 
-class Removed(_Frame, frozen=True):
+class Removed(Frame, frozen=True):
     """``found``: whether the node was a living member until now."""
 
     node_id: str
@@ -173,7 +186,7 @@ class MemberStatus(msgspec.Struct, frozen=True):
     lost: int
 
 
-class StatusReply(_Frame, frozen=True):
+class StatusReply(Frame, frozen=True):
     epoch: str
     head: int
     pid: int
@@ -183,8 +196,13 @@ class StatusReply(_Frame, frozen=True):
     sessions: int = 0
 
 
-Request = Hello | Publish | Ack | Ping | Status | Leave | Remove
-Answer = Welcome | Introduced | Accepted | Refused | Deliver | Pong | Left | Removed | StatusReply
+EdgeRequest = Introduce | Prove | Proof | Collide | Attest
+EdgeAnswer = ProofAsked | Proved | Unproved | Attested
+Request = Hello | Publish | Ack | Ping | Status | Leave | Remove | EdgeRequest
+Answer = (
+    Welcome | Introduced | Accepted | Refused | Deliver | Pong | Left | Removed | StatusReply
+    | EdgeAnswer
+)  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

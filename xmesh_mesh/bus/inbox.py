@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from xmesh_mesh.bus import frames
 from xmesh_mesh.introduction import Introduction
 
-__all__ = ["Delivery", "Inbox"]
+__all__ = ["Attested", "Delivery", "Inbox", "Item"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,19 @@ class Delivery:
     assertion: str
     record: bytes
     accepted_ms: int
+    history: bool = False
+    """Old news when it was said: to be remembered, and acted on by nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """A member's signed statement about somebody's record (see ``wire.attestation``), as JSON."""
+
+    node_id: str
+    statement: bytes
+
+
+Item = Delivery | Introduction | Attested
 
 
 class Inbox:
@@ -28,7 +41,7 @@ class Inbox:
     """
 
     def __init__(self) -> None:
-        self.waiting: deque[Delivery | Introduction] = deque()
+        self.waiting: deque[Item] = deque()
         self.epoch = ""
         self.newest = 0
         self.acknowledged = 0
@@ -46,11 +59,11 @@ class Inbox:
             return False
         self.newest = frame.seq
         where = (self.epoch, frame.seq, frame.author)
-        delivery = Delivery(*where, frame.assertion, frame.record, frame.accepted_ms)
+        delivery = Delivery(*where, frame.assertion, frame.record, frame.accepted_ms, frame.history)
         self.waiting.append(delivery)
         return True
 
-    def take(self) -> Delivery | Introduction:
+    def take(self) -> Item:
         item = self.waiting.popleft()
         if isinstance(item, Delivery):
             self._in_use = item.epoch
