@@ -28,7 +28,11 @@ _NODE_ID = re.compile(NODE_ID_PATTERN)
 
 
 class Introduction(msgspec.Struct, frozen=True):
-    """A signed statement of a node about itself."""
+    """A signed statement of a node about itself; of a remote one, the gateway's word for it.
+
+    What a remote node has signed is another protocol's, so ``sig`` is empty there; ``public_key``
+    is, where it has named none.
+    """
 
     node_id: str
     name: str
@@ -76,6 +80,23 @@ def check_introduction(intro: Introduction) -> bytes:
         raise RecordError("malformed", f"the introduction is malformed: {error}") from error
     verify_bytes(message, intro.sig, public_key)
     return public_key
+
+
+def check_remote(intro: Introduction) -> bytes | None:
+    """Return the public key of a remote node that a gateway introduces; None if it has named none.
+
+    RecordError ``malformed`` where a value is out of bounds or it is no remote node's;
+    SignatureError ``bad-signature`` where there is a signature and it does not hold.
+    """
+    if intro.origin != "remote":
+        raise RecordError("malformed", "the introduction is not one of a remote node")
+    if intro.sig:
+        return check_introduction(intro)
+    try:
+        _check_values(intro)
+        return unb64u(intro.public_key, _KEY_BYTES) if intro.public_key else None
+    except (ConfigError, ValueError) as error:
+        raise RecordError("malformed", f"the introduction is malformed: {error}") from error
 
 
 def _check_values(intro: Introduction) -> None:

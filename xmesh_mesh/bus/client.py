@@ -14,15 +14,15 @@ from types import MappingProxyType
 
 import msgspec
 
-from xmesh_mesh.bus import frames
-from xmesh_mesh.bus.inbox import Attested, Delivery, Inbox, Item
+from xmesh_mesh.bus import edge_frames, frames
+from xmesh_mesh.bus.inbox import Delivery, Inbox, Item
 from xmesh_mesh.bus.link import Link
 from xmesh_mesh.bus.outbox import Outbox
 from xmesh_mesh.bus.query import remove, status, unavailable
 from xmesh_mesh.errors import BusError, CollisionError, PublishRefused, RecordError
 from xmesh_mesh.introduction import Introduction
 
-__all__ = ["BusClient", "Delivery", "remove", "status", "tail"]
+__all__ = ["BusClient", "Delivery", "Position", "remove", "status"]
 
 PING_S = 1.0
 # A bus that has left so many pings unanswered is tried on a new connection.
@@ -32,16 +32,17 @@ RETRY_FIRST_S, RETRY_LAST_S = 0.05, 2.0
 LEAVE_S = 0.2
 
 Position = tuple[str, int]
+Prover = Callable[[edge_frames.ProofRole, bytes], str]
 
 
 class BusClient:
-    """One member, publisher or tail.
+    """One member, publisher or tail; the gateway's is a ``GatewayClient``.
 
     ``position`` says up to which (epoch, seq) the caller's own store has everything; without it the
     client goes by what was acknowledged. ``on_introduced`` is called for everybody new or changed
     in the group, the client itself included, always before a record of theirs is delivered; what it
-    raises ends the client.
-    ``group`` and ``since`` are a tail's.
+    raises ends the client. ``prove`` gives a member's proof for a handshake of the gateway's: its
+    signature in base64url, or ValueError where it declines. ``group`` and ``since`` are a tail's.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class BusClient:
         group: str = "",
         since: int | None = None,
         on_introduced: Callable[[Introduction], None] = lambda _: None,
+        prove: Prover | None = None,
     ) -> None:
         token = secrets.token_hex(16)
         self._hello = frames.Hello(
@@ -64,6 +66,7 @@ class BusClient:
         self._path = socket
         self._position = position
         self._on_introduced = on_introduced
+        self._prove = prove
         self._members: dict[str, Introduction] = {}
         self._inbox = Inbox()
         self._outbox = Outbox()
@@ -117,13 +120,26 @@ class BusClient:
             raise PublishRefused(
                 "too-large", f"a record has at most {frames.MAX_RECORD_BYTES} bytes"
             )
+        return await self._request(lambda number: frames.Publish(number, assertion, record, to))
+
+    async def _request(self, build: Callable[[int], frames.Request]) -> int:
         async with self._outbox.room:
             if self._ended is not None:
                 raise self._ended
-            number, frame = self._outbox.add(assertion, record, to)
+            number, frame = self._outbox.add(build)
             if self._joined:
                 self._send(frame)
             return await self._outbox.answer(number)
+
+    def attest(self, statement: bytes) -> None:
+        """Give a member's statement to the gateway, if there is one now; nothing keeps it.
+
+        ValueError over ``MAX_STATEMENT_BYTES``.
+        """
+        if len(statement) > edge_frames.MAX_STATEMENT_BYTES:
+            raise ValueError(f"a statement has at most {edge_frames.MAX_STATEMENT_BYTES} bytes")
+        if self._joined:
+            self._send(frames.encode(edge_frames.Attest(statement)))
 
     async def deliveries(self) -> AsyncGenerator[Delivery, None]:
         """Yield records in order until ``close``; for one consumer.
@@ -254,8 +270,19 @@ class BusClient:
             case frames.Left():
                 self._left.set()
             case _:
-                pass
+                self._received_else(answer)
         return None
+
+    def _received_else(self, answer: frames.Answer) -> None:
+        if isinstance(answer, edge_frames.ProofAsked):
+            sig = self._proof(answer)
+            self._send(frames.encode(edge_frames.Proof(answer.token, sig)))
+
+    def _proof(self, asked: edge_frames.ProofAsked) -> str:
+        try:
+            return self._prove(asked.role, asked.transcript) if self._prove else ""
+        except ValueError:
+            return ""
 
     def _deliver(self, frame: frames.Deliver) -> None:
         if self._joined and self._inbox.put(frame):
@@ -282,7 +309,7 @@ class BusClient:
         if self._members.get(introduction.node_id) == introduction:
             return
         self._members[introduction.node_id] = introduction
-        if self._hello.role == "tail":
+        if self._hello.role in {"tail", "gateway"}:
             self._inbox.waiting.append(introduction)
             self._arrived.set()
         try:
@@ -320,23 +347,3 @@ class BusClient:
             return CollisionError(refused.text, where=str(self._path), fix=fix)
         text = f"the bus refuses this client ({refused.code}): {refused.text}"
         return BusError(text, where=str(self._path))
-
-
-async def tail(
-    socket: Path, group: str, *, since: int | None = None, timeout_s: float = 10.0
-) -> AsyncGenerator[Introduction | Delivery, None]:
-    """Yield everything said in ``group``, directed records included, after ``since`` or from now.
-
-    Whoever speaks is introduced before. Ends only with its consumer; errors as ``connect``.
-    """
-    client = BusClient(socket, None, role="tail", group=group, since=since)
-    await client.connect(timeout_s)
-    try:
-        async with contextlib.aclosing(client.stream()) as stream:
-            async for item in stream:
-                if not isinstance(item, Attested):
-                    yield item
-                if isinstance(item, Delivery):
-                    client.ack(item.seq)
-    finally:
-        await client.close()

@@ -39,7 +39,7 @@ def starting_cursor(
 
 @dataclass(slots=True)
 class Session:
-    """One connection that has said Hello. ``node_id`` is empty for a tail."""
+    """One connection that has said Hello. ``node_id`` is empty for a tail and a gateway."""
 
     route: bytes
     token: str
@@ -63,7 +63,7 @@ class Session:
 
     def wants(self, entry: Entry) -> bool:
         """Whether an entry of its group is meant for this session."""
-        if self.role == "tail":
+        if self.role in {"tail", "gateway"}:
             return True
         if entry.author == self.node_id:
             return self.own and entry.to in {None, self.node_id}
@@ -144,6 +144,9 @@ class Sessions:
             if (other.name, other.group) == (name, group):
                 return other, "name-taken"
         return None
+
+    def gateways(self, group: str) -> list[Session]:
+        return [s for s in self if s.role == "gateway" and s.group == group]
 
     def receivers(self, group: str) -> list[Session]:
         return [session for session in self if session.receives and session.group == group]

@@ -73,7 +73,7 @@ class Delivery:
         """A frame is made once for all who get it in this turn."""
         data = self._encoded.get(entry.seq)
         if data is None:
-            author, accepted_ms = entry.author, entry.accepted_ms
-            frame = frames.Deliver(entry.seq, author, entry.assertion, entry.record, accepted_ms)
+            what = (entry.assertion, entry.record, entry.accepted_ms, entry.history)
+            frame = frames.Deliver(entry.seq, entry.author, *what)
             data = self._encoded[entry.seq] = frames.encode(frame)
         return data

@@ -13,6 +13,7 @@ from xmesh_mesh.introduction import Introduction
 
 __all__ = [
     "MAX_STATEMENT_BYTES",
+    "MAX_TEXT",
     "MAX_TRANSCRIPT_BYTES",
     "Attest",
     "Attested",
@@ -28,12 +29,13 @@ __all__ = [
 
 MAX_TRANSCRIPT_BYTES = 16_384
 MAX_STATEMENT_BYTES = 8_192
+MAX_TEXT = 1_024
 
 ProofRole = Literal["client", "server"]
 Transcript = Annotated[bytes, Meta(max_length=MAX_TRANSCRIPT_BYTES)]
 Statement = Annotated[bytes, Meta(max_length=MAX_STATEMENT_BYTES)]
 Signature = Annotated[str, Meta(max_length=128)]
-Text = Annotated[str, Meta(max_length=1_024)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 
 
 class Introduce(Frame, frozen=True):

@@ -9,6 +9,9 @@ from xmesh_mesh.introduction import Introduction
 __all__ = ["Attested", "Delivery", "Inbox", "Item"]
 
 
+MAX_ATTESTED = 1_024
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A record with the place it has in the journal ``epoch``; not yet verified."""
@@ -45,6 +48,7 @@ class Inbox:
         self.epoch = ""
         self.newest = 0
         self.acknowledged = 0
+        self._attested = 0
         self._in_use = ""
 
     def begin(self, welcome: frames.Welcome) -> None:
@@ -63,10 +67,19 @@ class Inbox:
         self.waiting.append(delivery)
         return True
 
+    def put_aside(self, attested: Attested) -> None:
+        """Keep an attestation, unless too many wait: nobody acknowledges them, so the window
+        does not bound them."""
+        if self._attested < MAX_ATTESTED:
+            self._attested += 1
+            self.waiting.append(attested)
+
     def take(self) -> Item:
         item = self.waiting.popleft()
         if isinstance(item, Delivery):
             self._in_use = item.epoch
+        elif isinstance(item, Attested):
+            self._attested -= 1
         return item
 
     def acknowledge(self, seq: int) -> bool:

@@ -8,7 +8,7 @@ import contextlib
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from xmesh_mesh.paths import sync_directory
 
 __all__ = ["Entry", "Journal", "JournalDamaged", "JournalUnavailable", "Member", "open_journal"]
 
-_LAYOUT = 1
+_LAYOUT = 2
 _SCHEMA = """
 CREATE TABLE journal (epoch TEXT NOT NULL, cut INTEGER NOT NULL);
 CREATE TABLE records (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, grp TEXT NOT NULL, author TEXT NOT NULL, recipient TEXT,
-    accepted_ms INTEGER NOT NULL, assertion TEXT NOT NULL, record BLOB NOT NULL);
+    accepted_ms INTEGER NOT NULL, assertion TEXT NOT NULL, record BLOB NOT NULL,
+    history INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX by_group ON records (grp, seq, author, recipient);
 CREATE TABLE ids (
     author TEXT NOT NULL, assertion TEXT NOT NULL, seq INTEGER NOT NULL,
@@ -40,11 +41,14 @@ CREATE TABLE introductions (
     grp TEXT NOT NULL, node_id TEXT NOT NULL, introduction BLOB NOT NULL,
     PRIMARY KEY (grp, node_id)) WITHOUT ROWID;
 """
+# From each older layout to the next one; what is there stays as it is.
+_STEPS = {1: "ALTER TABLE records ADD COLUMN history INTEGER NOT NULL DEFAULT 0;"}
 # Records in a member's group after its cursor that are meant for it.
 _RELEVANT = (
     "FROM records WHERE grp = ? AND seq > ? AND seq <= ?"
     " AND (recipient IS NULL OR recipient = ?) AND (? OR author != ?)"
 )
+_COLUMNS = "grp, author, recipient, accepted_ms, assertion, record, history"
 # Not a word of SQL was wrong, so these say that the file is not what we wrote.
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 _LOCK_WAIT_S = 0.1
@@ -67,6 +71,7 @@ class Entry:
     accepted_ms: int
     assertion: str
     record: bytes
+    history: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,11 @@ class Journal:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        layout = self._value("PRAGMA user_version")
+        layout = int(self._value("PRAGMA user_version") or 0)
+        while layout in _STEPS:
+            step = f"BEGIN IMMEDIATE; {_STEPS[layout]} PRAGMA user_version = {layout + 1}; COMMIT;"
+            self._connection.executescript(step)
+            layout += 1
         if layout == _LAYOUT:
             return
         if layout != 0 or self._value("SELECT count(*) FROM sqlite_schema"):
@@ -131,25 +140,25 @@ class Journal:
 
     def append(self, group: str, draft: Entry) -> Entry:
         """Within a batch: write a record that is not ``known`` yet; return it with its seq."""
-        row = (group, draft.author, draft.to, draft.accepted_ms, draft.assertion, draft.record)
-        columns = "grp, author, recipient, accepted_ms, assertion, record"
-        insert = f"INSERT INTO records ({columns}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
-        seq = self._connection.execute(insert, row).lastrowid
+        row = (draft.author, draft.to, draft.accepted_ms, draft.assertion, draft.record)
+        insert = f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        values = (group, *row, draft.history)
+        seq = self._connection.execute(insert, values).lastrowid
         assert seq is not None
         self._connection.execute(
             "INSERT INTO ids VALUES (?, ?, ?, ?)",
             (draft.author, draft.assertion, seq, draft.accepted_ms),
         )
-        return Entry(seq, *row[1:])
+        return replace(draft, seq=seq)
 
     def after(self, group: str, seq: int, limit: int) -> list[Entry]:
         """Return the group's next records after ``seq``, in order."""
         rows = self._rows(
-            "SELECT seq, author, recipient, accepted_ms, assertion, record FROM records"
+            "SELECT seq, author, recipient, accepted_ms, assertion, record, history FROM records"
             " WHERE grp = ? AND seq > ? ORDER BY seq LIMIT ?",
             *(group, seq, limit),
         )
-        return [Entry(*row) for row in rows]
+        return [replace(Entry(*row), history=bool(row[6])) for row in rows]
 
     def join(self, member: Member) -> None:
         self._connection.execute("DELETE FROM removed WHERE node_id = ?", (member.node_id,))
@@ -189,6 +198,11 @@ class Journal:
             "INSERT OR REPLACE INTO introductions VALUES (?, ?, ?)",
             (introduction.group, introduction.node_id, data),
         )
+
+    def forget(self, group: str, node_id: str) -> None:
+        """Within a batch: take an introduction back."""
+        delete = "DELETE FROM introductions WHERE grp = ? AND node_id = ?"
+        self._connection.execute(delete, (group, node_id))
 
     def introductions(self) -> list[Introduction]:
         rows = self._rows("SELECT introduction FROM introductions ORDER BY grp, node_id")

@@ -1,7 +1,7 @@
-"""What a client wants published and the bus has not answered yet."""
+"""What a client wants written down and the bus has not answered yet."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from xmesh_mesh.bus import frames
@@ -19,17 +19,17 @@ class _Request:
 
 
 class Outbox:
-    """Requests by number, in the order in which they were made."""
+    """Requests by number (from 1 on), in the order in which they were made."""
 
     def __init__(self) -> None:
         self.room = asyncio.Semaphore(MAX_UNANSWERED)
         self._last = 0
         self._requests: dict[int, _Request] = {}
 
-    def add(self, assertion: str, record: bytes, to: str | None) -> tuple[int, bytes]:
-        """Return the number of a new request and the frame to send for it."""
+    def add(self, build: Callable[[int], frames.Request]) -> tuple[int, bytes]:
+        """Return the number of a new request, and the frame to send that ``build`` makes of it."""
         self._last += 1
-        frame = frames.encode(frames.Publish(self._last, assertion, record, to))
+        frame = frames.encode(build(self._last))
         answer = asyncio.get_running_loop().create_future()
         self._requests[self._last] = _Request(frame, answer)
         return self._last, frame

@@ -113,7 +113,7 @@ async def _listen(
 
 async def _follow(root: RuntimeDir, group: str, since: int | None, printer: "Printer") -> None:
     """Print what is said in one group until the printer has enough."""
-    from xmesh_mesh.bus.client import tail
+    from xmesh_mesh.bus.tail import tail
     from xmesh_mesh.introduction import Introduction
 
     checker = Checker(group, root.pins(group) / "pins.json")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from helpers.bus import GROUP, BusProcess, client, make_identity, make_introduction, new_assertion
 
-from xmesh_mesh.bus.client import BusClient, Delivery, remove, status, tail
+from xmesh_mesh.bus.client import BusClient, Delivery, remove, status
+from xmesh_mesh.bus.tail import tail
 from xmesh_mesh.errors import BusError, BusUnavailable, CollisionError, PublishRefused
 from xmesh_mesh.introduction import Introduction
 from xmesh_mesh.paths import RuntimeDir

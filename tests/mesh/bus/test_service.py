@@ -9,9 +9,10 @@ from helpers.bus_service import Desk, assertion, identity, introduction, memory,
 
 from xmesh_mesh.bus import frames
 from xmesh_mesh.bus.delivery import PAGE, PAGES_A_TURN
+from xmesh_mesh.bus.joining import CONTEST_MS, CONTEST_STEP_MS, MAX_CONTESTS
 from xmesh_mesh.bus.journal import JournalDamaged
 from xmesh_mesh.bus.retention import RETENTION
-from xmesh_mesh.bus.service import CONTEST_MS, CONTEST_STEP_MS, MAX_CONTESTS, SWEEP_MS
+from xmesh_mesh.bus.service import SWEEP_MS
 from xmesh_mesh.bus.upkeep import CURSOR_DELAY_MS, PRUNE_AGAIN_MS, PRUNE_MS, RETRY_MS
 from xmesh_mesh.identity import Identity
 from xmesh_mesh.introduction import introduce
