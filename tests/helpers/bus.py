@@ -11,8 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
+
 from xmesh_mesh.bus.client import BusClient
 from xmesh_mesh.bus.query import status
+from xmesh_mesh.canonical import b64u
 from xmesh_mesh.errors import BusUnavailable
 from xmesh_mesh.identity import Identity, create_identity
 from xmesh_mesh.introduction import Introduction, introduce
@@ -35,6 +38,22 @@ def make_introduction(
         implementation="xmesh-test",
         now_ms=1_700_000_000_000,
     )
+
+
+def make_remote(name: str, group: str = GROUP, **changes: Any) -> Introduction:
+    """Return what a gateway says of a node of another host."""
+    identity = make_identity(name)
+    told = Introduction(
+        node_id=identity.node_id,
+        name=name,
+        group=group,
+        public_key=b64u(identity.public_key),
+        implementation="mmp",
+        origin="remote",
+        issued_ms=1_700_000_000_000,
+        sig="",
+    )
+    return msgspec.structs.replace(told, **changes)
 
 
 def new_assertion() -> str:

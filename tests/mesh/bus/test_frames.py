@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xmesh_mesh import record
-from xmesh_mesh.bus import frames
+from xmesh_mesh.bus import edge_frames, frames
 from xmesh_mesh.errors import RecordError
 
 REQUESTS = [
@@ -21,6 +21,13 @@ REQUESTS = [
     frames.Status(),
     frames.Leave(),
     frames.Remove("n"),
+    frames.Hello("s", "gateway", position=("e", 5), group="g"),
+    frames.Publish(1, assertion(1), b"\x00", None, "author", history=True),
+    edge_frames.Introduce(1, introduction("a")),
+    edge_frames.Prove(1, "n", "client", b"transcript"),
+    edge_frames.Proof("token", "sig"),
+    edge_frames.Collide("n", "text"),
+    edge_frames.Attest(b"{}"),
 ]
 ANSWERS = [
     frames.Welcome("e", 2, 1, [introduction("a")]),
@@ -28,6 +35,11 @@ ANSWERS = [
     frames.Accepted(1, 2),
     frames.Refused(None, "collision", "text"),
     frames.Deliver(1, "n", assertion(1), b"\xff", 5),
+    frames.Deliver(1, "n", assertion(1), b"\xff", 5, history=True),
+    edge_frames.ProofAsked("token", "server", b"transcript"),
+    edge_frames.Proved(1, "sig"),
+    edge_frames.Unproved(1, "declined"),
+    edge_frames.Attested("n", b"{}"),
     frames.Pong(),
     frames.Left(),
     frames.Removed("n", found=True),
@@ -46,6 +58,7 @@ def test_an_answer_is_read_as_it_was_written(frame: frames.Answer) -> None:
 
 
 HELLO = {"t": "hello", "session": "s", "role": "member"}
+PROVE = {"t": "prove", "proof": 1, "node_id": "n", "role": "client", "transcript": b""}
 PUBLISH = {"t": "publish", "request": 1, "assertion": assertion(1), "record": b""}
 
 
@@ -76,6 +89,18 @@ PUBLISH = {"t": "publish", "request": 1, "assertion": assertion(1), "record": b"
         (PUBLISH, {"to": "n" * 64}, True),
         (PUBLISH, {"to": "n" * 65}, False),
         (PUBLISH, {"record": "text"}, False),
+        (PUBLISH, {"author": "n" * 64, "history": True}, True),
+        (PUBLISH, {"author": "n" * 65}, False),
+        (PROVE, {}, True),
+        (PROVE, {"role": "author"}, False),
+        (PROVE, {"transcript": bytes(16_384)}, True),
+        (PROVE, {"transcript": bytes(16_385)}, False),
+        ({"t": "proof", "token": "t"}, {"sig": "s" * 128}, True),
+        ({"t": "proof", "token": "t"}, {"sig": "s" * 129}, False),
+        ({"t": "attest"}, {"statement": bytes(8_192)}, True),
+        ({"t": "attest"}, {"statement": bytes(8_193)}, False),
+        ({"t": "collide", "node_id": "n"}, {"text": "x" * 1_024}, True),
+        ({"t": "collide", "node_id": "n"}, {"text": "x" * 1_025}, False),
         ({"t": "ack"}, {"seq": -1}, False),
         ({"t": "ack"}, {"seq": 2**63}, False),
         ({"t": "ack"}, {}, False),

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,50 @@ def _damage(path: Path, kind: str) -> None:
         with contextlib.closing(sqlite3.connect(path)) as raw:
             raw.execute(sql[kind])
             raw.commit()
+
+
+_FIRST_LAYOUT = """
+CREATE TABLE journal (epoch TEXT NOT NULL, cut INTEGER NOT NULL);
+CREATE TABLE records (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, grp TEXT NOT NULL, author TEXT NOT NULL, recipient TEXT,
+    accepted_ms INTEGER NOT NULL, assertion TEXT NOT NULL, record BLOB NOT NULL);
+CREATE INDEX by_group ON records (grp, seq, author, recipient);
+CREATE TABLE ids (
+    author TEXT NOT NULL, assertion TEXT NOT NULL, seq INTEGER NOT NULL,
+    accepted_ms INTEGER NOT NULL, PRIMARY KEY (author, assertion)) WITHOUT ROWID;
+CREATE INDEX ids_by_age ON ids (accepted_ms);
+CREATE TABLE members (
+    node_id TEXT PRIMARY KEY, grp TEXT NOT NULL, name TEXT NOT NULL, joined INTEGER NOT NULL,
+    cursor INTEGER NOT NULL, own INTEGER NOT NULL, lost INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE removed (node_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE introductions (
+    grp TEXT NOT NULL, node_id TEXT NOT NULL, introduction BLOB NOT NULL,
+    PRIMARY KEY (grp, node_id)) WITHOUT ROWID;
+INSERT INTO journal VALUES ('old-epoch', 3);
+INSERT INTO records VALUES (5, 'lab', 'a', NULL, 1, 'one', x'01');
+INSERT INTO ids VALUES ('a', 'one', 5, 1);
+INSERT INTO members VALUES ('b', 'lab', 'b', 0, 4, 0, 0);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_journal_of_the_first_layout_goes_on_with_all_that_it_holds(
+    runtime_dir: RuntimeDir,
+) -> None:
+    path = runtime_dir.bus_db
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(_FIRST_LAYOUT)
+    for _ in range(2):
+        journal, aside = open_journal(path, 0)
+        with contextlib.closing(journal):
+            assert (aside, journal.epoch, journal.head) == (None, "old-epoch", 5)
+            assert journal.after("lab", 0, 9) == [Entry(5, "a", None, 1, "one", b"\x01")]
+            assert (journal.known("a", "one"), journal.members()[0].cursor) == (5, 4)
+    journal, _ = open_journal(path, 0)
+    with contextlib.closing(journal):
+        with journal.batch():
+            journal.append("lab", replace(draft(6), history=True))
+        assert [each.history for each in journal.after("lab", 0, 9)] == [False, True]
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal"])
