@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from xmesh_mesh.errors import StoreError
+from xmesh_mesh.canonical import b64u
+from xmesh_mesh.errors import StoreError, UsageError
 from xmesh_mesh.paths import RuntimeDir
-from xmesh_mesh.pins import MAX_QUARANTINED, PinResult, Pins
+from xmesh_mesh.pins import MAX_PINS, MAX_QUARANTINED, PinResult, Pins, Trust
 
 ONE, TWO, THREE = (bytes([number]) * 32 for number in (1, 2, 3))
 RACERS, EACH = 4, 8
@@ -164,3 +165,153 @@ def test_a_directory_that_cannot_be_written_is_reported(runtime_dir: RuntimeDir)
     (runtime_dir.root / "blocked").write_text("no directory")
     with pytest.raises(StoreError, match="cannot be written"):
         pins.pin("n-1", ONE, "writer-01")
+
+
+# What a gateway asks, and what a person decides
+
+
+def why(pins: Pins) -> list[str]:
+    return [held.why for held in pins.quarantined()]
+
+
+def test_strict_lets_in_pinned_keys_only_and_keeps_the_others_for_a_person(path: Path) -> None:
+    pins = Pins(path)
+    assert pins.admit("n-1", ONE, "a", "strict") is PinResult.UNKNOWN
+    assert (pins.key("n-1"), why(pins)) == (None, ["not-pinned"])
+    assert pins.accept("n-1").by_hand
+    assert pins.admit("n-1", ONE, "a", "strict") is PinResult.SAME
+    assert pins.admit("n-1", TWO, "a", "strict") is PinResult.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("trust", "stranger"),
+    [("tofu", PinResult.UNKNOWN), ("strict", PinResult.UNKNOWN), ("open", PinResult.SAME)],
+)
+def test_without_a_key_a_stranger_is_let_in_where_all_are(
+    path: Path, trust: Trust, stranger: PinResult
+) -> None:
+    pins = Pins(path)
+    assert pins.admit("n-1", None, "a", trust) is stranger
+    assert pins.pinned() == []
+    pins.add("n-2", ONE, "b")
+    assert pins.admit("n-2", None, "b", trust) is PinResult.SAME
+    assert pins.key("n-2") == ONE
+
+
+def test_there_is_room_for_so_many_keys_at_first_sight_and_a_person_may_add_more(
+    path: Path,
+) -> None:
+    known = {
+        f"n-{n}": {"nodeId": f"n-{n}", "publicKey": b64u(ONE), "name": "a", "seenMs": 1}
+        for n in range(MAX_PINS)
+    }
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"pins": known}))
+    pins = Pins(path)
+    assert pins.pin("one-more", TWO, "b") is PinResult.UNKNOWN
+    assert why(pins) == ["pins-full"]
+    pins.accept("one-more")
+    assert pins.key("one-more") == TWO
+    assert MAX_PINS == 4_096
+
+
+def test_a_stranger_is_quarantined_once_for_each_reason(path: Path) -> None:
+    pins = Pins(path)
+    assert pins.quarantine("n-1", ONE, "writer-01", "our-name")
+    assert not pins.quarantine("n-1", ONE, "writer-01", "our-name")
+    assert pins.quarantine("n-1", ONE, "writer-01", "our-id")
+    assert pins.quarantine("n-2", None, "writer-01", "our-name")
+    assert why(pins) == ["our-name", "our-id", "our-name"]
+
+
+def test_what_a_node_has_shown_stays_until_a_person_says_otherwise(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", ONE, "a")
+    assert (pins.has_signed("n-1"), pins.secure_nodes()) == (False, frozenset())
+    pins.note_signed("n-1")
+    pins.note_secure("n-1")
+    pins.note_signed("nobody")
+    again = Pins(path)
+    assert (again.has_signed("n-1"), again.secure_nodes()) == (True, {"n-1"})
+    again.pin("n-1", ONE, "renamed")
+    assert again.has_signed("n-1")
+    again.remove("n-1")
+    again.pin("n-1", ONE, "a")
+    assert (again.has_signed("n-1"), again.secure_nodes()) == (False, frozenset())
+
+
+def test_an_accepted_key_replaces_the_pin_and_all_that_the_old_key_had_shown(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", ONE, "a")
+    pins.note_secure("n-1")
+    pins.pin("n-1", TWO, "b")
+    accepted = pins.accept("n-1")
+    assert (pins.key("n-1"), pins.name("n-1")) == (TWO, "b")
+    assert (accepted.secure, accepted.by_hand, pins.quarantined()) == (False, True, [])
+
+
+def test_an_accepted_key_that_is_pinned_already_loses_nothing(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", ONE, "a")
+    pins.note_secure("n-1")
+    pins.quarantine("n-1", ONE, "a", "our-name")
+    assert pins.accept("n-1").secure
+
+
+def test_of_several_keys_a_person_must_name_one(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", ONE, "a")
+    pins.pin("n-1", TWO, "a")
+    pins.pin("n-1", THREE, "a")
+    with pytest.raises(UsageError, match="2 different keys"):
+        pins.accept("n-1")
+    pins.accept("n-1", THREE)
+    assert (pins.key("n-1"), pins.quarantined()) == (THREE, [])
+
+
+def test_what_is_not_in_quarantine_cannot_be_accepted(path: Path) -> None:
+    pins = Pins(path)
+    pins.quarantine("n-2", None, "a", "our-name")
+    for node, key in (("n-1", None), ("n-2", None), ("n-1", ONE)):
+        with pytest.raises(UsageError, match="no key of n-"):
+            pins.accept(node, key)
+    assert pins.pinned() == []
+
+
+def test_a_key_added_by_hand_is_pinned_and_never_replaces_another(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", TWO, "a")
+    with pytest.raises(UsageError, match="another key pinned"):
+        pins.add("n-1", ONE, "a")
+    assert pins.key("n-1") == TWO
+    assert pins.add("n-1", TWO, "").name == "a"
+    assert pins.add("n-2", ONE, "b").by_hand
+
+
+def test_removing_forgets_pin_and_quarantine(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", ONE, "a")
+    pins.pin("n-1", TWO, "a")
+    assert pins.remove("n-1")
+    assert (pins.key("n-1"), pins.quarantined()) == (None, [])
+    assert not pins.remove("n-1")
+
+
+def test_whoever_holds_the_file_open_notices_what_others_change(path: Path) -> None:
+    running, person = Pins(path), Pins(path)
+    person.add("n-1", ONE, "a")
+    assert running.key("n-1") == ONE
+    person.remove("n-1")
+    assert running.key("n-1") is None
+    path.unlink()
+    assert running.pinned() == []
+
+
+def test_a_file_of_an_older_form_is_read_and_kept(path: Path) -> None:
+    pin = {"nodeId": "n-1", "publicKey": b64u(ONE), "name": "a", "seenMs": 1}
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"pins": {"n-1": pin}, "quarantine": [{**pin, "name": "b"}]}))
+    pins = Pins(path)
+    assert (pins.key("n-1"), pins.has_signed("n-1"), why(pins)) == (ONE, False, ["key-changed"])
+    pins.pin("n-2", TWO, "c")
+    assert json.loads(path.read_text())["pins"]["n-1"] == pin
