@@ -30,6 +30,7 @@ def main() -> int:
     arguments = _parse()
     root = Path(tempfile.mkdtemp(prefix="xmesh-demo-"))
     os.environ["XMESH_RUNTIME_DIR"] = str(root)
+    os.environ.pop("SYM_RELAY_URL", None)
     began = time.monotonic()
     try:
         with _mesh(_configs(root, live=arguments.live)):
@@ -60,14 +61,14 @@ def _parse() -> argparse.Namespace:
 
 
 def _configs(root: Path, *, live: bool) -> list[Path]:
-    """Return the triad's files; for a rehearsal, copies that ask for nothing else."""
-    files = sorted((PROJECT / "configs").glob("*.toml"))
-    if live:
-        return files
+    """Return copies of the triad's files that keep to this host; a rehearsal asks no model."""
     copies = []
-    for file in files:
+    for file in sorted((PROJECT / "configs").glob("*.toml")):
+        text = file.read_text().replace("[mesh]", "[mesh]\nlan = false")
+        if not live:
+            text = re.sub(r'adapter = ".*?"', 'adapter = "rehearsal"', text)
         copy = root / file.name
-        copy.write_text(re.sub(r'adapter = ".*?"', 'adapter = "rehearsal"', file.read_text()))
+        copy.write_text(text)
         copies.append(copy)
     return copies
 

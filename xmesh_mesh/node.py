@@ -9,15 +9,21 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from xmesh_mesh import admission
+from xmesh_mesh import admission, attesting
 from xmesh_mesh.admission import Candidate, Surroundings, Verdict
 from xmesh_mesh.errors import RecordError
 from xmesh_mesh.identity import Identity
-from xmesh_mesh.introduction import Introduction, check_introduction
+from xmesh_mesh.introduction import Introduction, check_introduction, check_remote
 from xmesh_mesh.memory import Judged, Memory, Wake
-from xmesh_mesh.pins import PinResult, Pins
+from xmesh_mesh.pins import PinResult, Pins, Trust
 from xmesh_mesh.record import Record, compose, decode
-from xmesh_mesh.signing import assertion_id, sign, verify
+from xmesh_mesh.signing import assertion_id, check_unsigned, sign, verify
+from xmesh_mesh.wire import secure, transcript
+
+# Nodes that call themselves so are of our kind, on whatever host.
+IMPLEMENTATION = "xmesh"
+
+UNSIGNED = "unsigned: anybody may have said it"
 
 # Enough of a thread to see what it is about; its length must not slow admission down.
 THREAD_VIEW = 20
@@ -45,15 +51,53 @@ class Node:
     charter: str
     weights: Mapping[str, float]
     judge: Callable[[Candidate, Surroundings], Verdict] = field(default=admission.judge)
+    trust: Trust = "tofu"
+    _remotes: dict[str, Introduction] = field(default_factory=dict, init=False)
 
     def meet(self, introduction: Introduction) -> PinResult:
-        """Pin a member by its signed introduction; raise RecordError where that doesn't hold."""
-        key = check_introduction(introduction)
+        """Pin a member by its signed introduction; raise RecordError where that doesn't hold.
+
+        A node of another host is let in as far as ``trust`` lets it.
+        """
         if introduction.group != self.group:
             raise RecordError(
                 "wrong-group", f"{introduction.name} is of group {introduction.group}"
             )
+        if introduction.origin == "remote":
+            return self._meet_remote(introduction)
+        key = check_introduction(introduction)
+        self._remotes.pop(introduction.node_id, None)
         return self.pins.pin(introduction.node_id, key, introduction.name)
+
+    def _meet_remote(self, introduction: Introduction) -> PinResult:
+        key = check_remote(introduction)
+        result = self.pins.admit(introduction.node_id, key, introduction.name, self.trust)
+        if result in {PinResult.FIRST, PinResult.SAME}:
+            self._remotes[introduction.node_id] = introduction
+        return result
+
+    def is_remote(self, node_id: str) -> bool:
+        return node_id in self._remotes
+
+    def drops_echoes(self, node_id: str) -> bool:
+        """Return whether this author takes a reply that cites it as a whole for an echo.
+
+        Deployed nodes drop a record whose block parents include one of their own.
+        """
+        remote = self._remotes.get(node_id)
+        return remote is not None and remote.implementation != IMPLEMENTATION
+
+    def prove(self, role: secure.Role, transcript_bytes: bytes) -> str:
+        """Return this node's proof for a handshake of its own; ValueError for anything else."""
+        return transcript.prove(self.identity, self.group, role, transcript_bytes)
+
+    def attest(self, author: str, received: "Received", now_ms: int) -> bytes | None:
+        """Return a signed statement of the verdict on a record from another host, None where
+        there is none to make. Inside ``memory.transaction``, with ``receive``."""
+        if received.verdict is None or received.record is None or not self.is_remote(author):
+            return None
+        key, verdict = received.record.key, received.verdict
+        return attesting.state(self.memory, self.identity, self.group, key, verdict, now_ms)
 
     def receive(
         self, author: str, data: bytes, *, seq: int, now_ms: int, may_wake: bool = True
@@ -79,7 +123,7 @@ class Node:
             admitted=verdict.admitted or own,
             verdict=verdict.decision,
             drift=verdict.drift,
-            reasons=verdict.reasons,
+            reasons=verdict.reasons if record.sig else (*verdict.reasons, UNSIGNED),
             fields=_fields_json(verdict),
             mood=verdict.mood,
         )
@@ -91,11 +135,11 @@ class Node:
 
     def _checked(self, author: str, data: bytes) -> Record:
         key = self.pins.key(author)
-        if key is None:
+        if key is None and not self._is_open_to(author):
             raise RecordError("unknown-author", f"nobody has introduced {author}")
         record = decode(data)
-        verify(record, key)
-        if record.created_by != self.pins.name(author) or record.created_by_node_id not in {
+        self._verify(author, key, record)
+        if record.created_by != self._name(author) or record.created_by_node_id not in {
             None,
             author,
         }:
@@ -105,6 +149,23 @@ class Node:
         if record.to is not None and record.to != self.identity.node_id:
             raise RecordError("wrong-recipient", f"the record is for {record.to}")
         return record
+
+    def _verify(self, author: str, key: bytes | None, record: Record) -> None:
+        """SignatureError unless the author signed it, or may still speak without signing."""
+        if key is None or (record.sig is None and self._is_open_to(author)):
+            check_unsigned(record)
+            return
+        verify(record, key)
+        if self.is_remote(author):
+            self.pins.note_signed(author)
+
+    def _is_open_to(self, author: str) -> bool:
+        unsigned = self.trust == "open" and self.is_remote(author)
+        return unsigned and not self.pins.has_signed(author)
+
+    def _name(self, author: str) -> str | None:
+        remote = self._remotes.get(author)
+        return self.pins.name(author) or (remote.name if remote else None)
 
     def _judged(self, record: Record, now_ms: int) -> Verdict:
         candidate = Candidate(
@@ -137,16 +198,23 @@ class Node:
         now_ms: int,
         parents: tuple[str, ...] = (),
         to: str | None = None,
+        by_field: bool = False,
     ) -> tuple[Record, str]:
-        """Build and sign an own record; return it with its assertion id. Nothing is stored yet."""
+        """Build and sign an own record; return it with its assertion id. Nothing is stored yet.
+
+        ``by_field`` cites the parents in every field that says something, instead of once for the
+        whole: for authors that would take it for an echo (see ``drops_echoes``).
+        """
+        block = () if by_field else parents
         record = compose(
             texts,
             created_by=self.identity.name,
             created_ms=now_ms,
             group=self.group,
             to=to,
-            parents=parents,
-            method="SVAF-v2" if parents else None,
+            parents=block,
+            category_parents=dict.fromkeys(texts, parents) if by_field else {},
+            method="SVAF-v2" if block else None,
         )
         signed = sign(record, self.identity.seed)
         return signed, assertion_id(signed)

@@ -70,6 +70,22 @@ def verify(record: Record, public_key: bytes) -> None:
     if not is_key(record.key):
         raise SignatureError("legacy-key-rejected", "the record's address is of a retired scheme")
     verify_bytes(signing_preimage(record), record.sig, public_key)
+    _check_words(record)
+
+
+def check_unsigned(record: Record) -> None:
+    """Return if the record, which nobody vouches for, at least is what its address says.
+
+    SignatureError as in ``verify``; ``bad-signature`` where it does carry a signature.
+    """
+    if record.sig is not None:
+        raise SignatureError("bad-signature", "nobody's key is known for this signature")
+    if not is_key(record.key):
+        raise SignatureError("legacy-key-rejected", "the record's address is of a retired scheme")
+    _check_words(record)
+
+
+def _check_words(record: Record) -> None:
     if content_address(record.texts()) != record.key:
         raise SignatureError("content-mismatch", "the record's words are not those of its address")
     if record.application is not None and not _intact(record.application):

@@ -9,6 +9,11 @@ from xmesh_mesh.node import Node, Received
 from xmesh_mesh.pins import PinResult
 from xmesh_peer.presence import Presence, now_ms
 
+_KEPT_OUT = {
+    PinResult.CHANGED: ("key-changed", "came with another key than the pinned one"),
+    PinResult.UNKNOWN: ("not-trusted", "came with a key that is not pinned"),
+}
+
 
 class Listener:
     """``floor``: records up to this bus sequence are remembered but wake nobody."""
@@ -31,23 +36,29 @@ class Listener:
         except RecordError as error:
             self._log.warning("introduction-refused", f"an introduction was refused: {error}")
             return
-        if result is PinResult.CHANGED:
+        if result in _KEPT_OUT:
+            event, why = _KEPT_OUT[result]
             self._log.warning(
-                "key-changed",
-                f"{introduction.name} came with another key than the pinned one; it is in"
-                " quarantine and its records are refused",
+                event,
+                f"{introduction.name} ({introduction.node_id}) {why}; it is in quarantine and its"
+                f" records are refused: xmesh-sup trust list --group {introduction.group}",
             )
 
     async def run(self) -> None:
         async for delivery in self._client.deliveries():
-            received = await self._take_in(delivery)
+            received, statement = await self._take_in(delivery)
             self._client.ack(delivery.seq)
+            if statement is not None:
+                self._client.attest(statement)
             self._tell(delivery, received)
             if received.wake is not None:
                 self._woken()
 
-    async def _take_in(self, delivery: Delivery) -> Received:
-        """Store one delivery; a store that cannot be written is tried until it can."""
+    async def _take_in(self, delivery: Delivery) -> tuple[Received, bytes | None]:
+        """Store one delivery; return what to attest of it, if anything.
+
+        A store that cannot be written is tried until it can.
+        """
         memory = self._node.memory
         while True:
             try:
@@ -57,10 +68,11 @@ class Listener:
                         delivery.record,
                         seq=delivery.seq,
                         now_ms=now_ms(),
-                        may_wake=delivery.seq > self.floor,
+                        may_wake=delivery.seq > self.floor and not delivery.history,
                     )
+                    statement = self._node.attest(delivery.author, received, now_ms())
                     memory.advance(delivery.epoch, delivery.seq)
-                return received
+                return received, statement
             except StoreError as error:
                 await self._presence.wait_out(f"cannot remember what arrives: {error.what}")
 

@@ -26,7 +26,7 @@ from xmesh_mesh.errors import CollisionError, ConfigError, KilledError, XmeshErr
 from xmesh_mesh.identity import Identity, load_or_create
 from xmesh_mesh.introduction import introduce
 from xmesh_mesh.memory import Memory
-from xmesh_mesh.node import Node
+from xmesh_mesh.node import IMPLEMENTATION, Node
 from xmesh_mesh.paths import (
     OPERATOR,
     FileLock,
@@ -50,7 +50,6 @@ from xmesh_peer.safety.ledger import Account, Purse, SpendLedger
 from xmesh_peer.sender import Sender
 from xmesh_peer.thinker import Thinker
 
-IMPLEMENTATION = "xmesh"
 JOIN_TIMEOUT_S = 20.0
 UNTIL_JOINED = "until-joined"
 
@@ -167,6 +166,7 @@ async def _assembled(order: Order, memory: Memory, log: Log) -> AsyncIterator[Ag
         introduction,
         position=memory.position,
         on_introduced=lambda found: listener.meet(found),  # noqa: PLW0108 - made below
+        prove=node.prove,
     )
     model = Prepared(lambda: open_model(plan, order.key))
     sender = Sender(memory, client, presence)
@@ -218,6 +218,7 @@ def _node(order: Order, identity: Identity, memory: Memory) -> Node:
         pins=Pins(order.root.pins(settings.mesh.group) / "pins.json"),
         charter=settings.identity.charter,
         weights=settings.role_weights,
+        trust=settings.mesh.trust,
     )
 
 

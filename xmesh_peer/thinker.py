@@ -221,7 +221,11 @@ class Thinker:
         woke, at_ms = recollection.woke, now_ms()
         to = addressee(self._settings.routing.response_routing, woke.author, self._others())
         record, assertion = self._node.compose(
-            ruling.texts, now_ms=at_ms, parents=(woke.key,), to=to
+            ruling.texts,
+            now_ms=at_ms,
+            parents=(woke.key,),
+            to=to,
+            by_field=self._node.drops_echoes(woke.author),
         )
         if ruling.outcome == "held":
             hits = msgspec.json.encode(ruling.hits).decode()

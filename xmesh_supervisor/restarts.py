@@ -55,7 +55,7 @@ class Exit:
 _MEANINGS = {
     int(ExitCode.OK): "exited",
     int(ExitCode.CONFIG): "its configuration is wrong (exit 78)",
-    int(ExitCode.COLLISION): "this node runs already in another process (exit 80)",
+    int(ExitCode.COLLISION): "its identity is in use elsewhere (exit 80)",
     int(ExitCode.BUDGET): "the run's budget is spent (exit 81)",
     int(ExitCode.KILLED): "a tombstone forbids it to run (exit 82)",
 }

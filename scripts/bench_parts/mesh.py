@@ -24,7 +24,7 @@ GROUP = "bench"
 TRIAD = ("writer-01", "reviewer-01", "test-writer-01")
 REHEARSAL = {"adapter": "rehearsal"}
 
-_KEYS = {vendor.key_env for vendor in VENDORS.values()} | {"OLLAMA_HOST"}
+_KEYS = {vendor.key_env for vendor in VENDORS.values()} | {"OLLAMA_HOST", "SYM_RELAY_URL"}
 _SUP = str(Path(sys.executable).with_name("xmesh-sup"))
 _TIMEOUT_S = 60
 _GONE_WITHIN_S = 20.0
@@ -36,6 +36,7 @@ name = "{name}"
 charter = "Drafts and reviews the specification, design, code and tests of an endpoint."
 [mesh]
 group = "{group}"
+lan = false
 [model]
 {model}
 [budget]

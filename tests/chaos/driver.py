@@ -47,6 +47,7 @@ name = "{role}-01"
 role = "{role}"
 [mesh]
 group = "{group}"
+lan = false
 [model]
 adapter = "rehearsal"
 [budget]

@@ -19,7 +19,11 @@ from xmesh_peer.models.base import EMIT_CMB, Message, ModelRequest
 from xmesh_peer.models.rehearsal import RehearsalModel
 
 PROJECT = Path(__file__).resolve().parents[2]
-KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "MISTRAL_API_KEY", "OLLAMA_HOST")
+# What would make a mesh speak with somebody outside of it.
+KEYS = (
+    *("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "MISTRAL_API_KEY", "OLLAMA_HOST"),
+    *("SYM_RELAY_URL", "SYM_RELAY_TOKEN"),
+)
 
 ROLES = {"writer-01": "writer", "reviewer-01": "reviewer", "test-writer-01": "test-writer"}
 TASK = ("rate-limit /api/login", "--intent", "draft a spec, review it, add tests")
@@ -31,6 +35,8 @@ role = "{role}"
 
 [mesh]
 group = "{group}"
+lan = false
+{mesh}
 
 [model]
 {model}
@@ -59,14 +65,17 @@ def agent_toml(
     safety: Mapping[str, Any] | None = None,
     supervise: Mapping[str, Any] | None = None,
     group: str = "e2e",
+    mesh: Mapping[str, Any] | None = None,
     routing: str = "broadcast",
 ) -> Path:
-    """Write an agent.toml. The wake budget is ample unless ``budget`` says otherwise."""
+    """Write an agent.toml. The wake budget is ample unless ``budget`` says otherwise; the local
+    network is out of reach. ``mesh`` adds to its section."""
     ample = dict.fromkeys(("max_wakes_per_minute", "max_wakes_per_hour"), 10_000)
     text = _TOML.format(
         name=name,
         role=role,
         group=group,
+        mesh=_lines(mesh or {}),
         model=_lines(model),
         budget=_lines({**ample, **(budget or {})}),
         safety=_lines(safety or {}),

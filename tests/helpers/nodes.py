@@ -5,11 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
+from xmesh_mesh.canonical import b64u
 from xmesh_mesh.identity import Identity, create_identity
 from xmesh_mesh.introduction import Introduction, introduce
 from xmesh_mesh.memory import Judged, Memory
 from xmesh_mesh.node import Node, Received
-from xmesh_mesh.pins import Pins
+from xmesh_mesh.pins import Pins, Trust
 from xmesh_mesh.record import Record, compose, encode
 from xmesh_mesh.signing import assertion_id, sign
 
@@ -26,6 +29,11 @@ class Author:
 
     def introduction(self, group: str = GROUP) -> Introduction:
         return introduce(self.identity, group, implementation="test", now_ms=NOW)
+
+    def from_afar(self, **changes: Any) -> Introduction:
+        """Return what a gateway says of this author, as of a deployed node on another host."""
+        who = (self.node_id, self.identity.name, GROUP, b64u(self.identity.public_key))
+        return replace(Introduction(*who, "mmp", "remote", NOW, ""), **changes)
 
     def says(self, texts: Mapping[str, str] | str, **changes: Any) -> Record:
         """Return a signed record; a plain text is its focus. ``changes`` go to ``compose``."""
@@ -78,6 +86,7 @@ def node(
     name: str = "reviewer-01",
     charter: str = "Reviews drafts of specifications.",
     weights: Mapping[str, float] | None = None,
+    trust: Trust = "tofu",
 ) -> Iterator[Node]:
     """A node in ``path`` that has met itself and ``known``."""
     identity = create_identity(name, NOW)
@@ -90,6 +99,7 @@ def node(
             pins=Pins(path / "pins.json"),
             charter=charter,
             weights=weights or {},
+            trust=trust,
         )
         made.meet(introduce(identity, GROUP, implementation="test", now_ms=NOW))
         for author in known:

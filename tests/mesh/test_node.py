@@ -11,14 +11,15 @@ from helpers.nodes import GROUP, NOW, Author, deliver, node
 from helpers.records import KEY_A
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_struct
 
 from xmesh_mesh.admission import ANCHORS, FIRST_BAR, THREAD_BAR, Candidate, Surroundings, Verdict
 from xmesh_mesh.admission import judge as the_judge
 from xmesh_mesh.canonical import b64u
 from xmesh_mesh.errors import RecordError
 from xmesh_mesh.introduction import introduce
-from xmesh_mesh.node import THREAD_VIEW, Node
-from xmesh_mesh.pins import PinResult
+from xmesh_mesh.node import THREAD_VIEW, UNSIGNED, Node
+from xmesh_mesh.pins import PinResult, Pins, Trust
 from xmesh_mesh.record import FIELDS, SUITE_PUBLISHED, Category, Record, compose, encode, to_wire
 from xmesh_mesh.signing import assertion_id, sign
 
@@ -339,3 +340,96 @@ def test_an_own_record_is_signed_for_its_group_and_recipient_and_not_yet_stored(
         with listener.memory.transaction():
             received = listener.receive(me.identity.node_id, encode(first), seq=1, now_ms=NOW)
         assert received.refused == ""
+
+
+# Whom it trusts
+
+FARAWAY = Author("faraway-01")
+UNSIGNED_WORDS = replace(FARAWAY.says(RELEVANT), sig=None)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Node]:
+    with node(tmp_path, WRITER, trust="open") as made:
+        yield made
+
+
+def test_tofu_takes_a_remote_node_by_its_first_key_and_holds_it_to_that(me: Node) -> None:
+    assert me.meet(FARAWAY.from_afar()) is PinResult.FIRST
+    assert deliver(me, FARAWAY, FARAWAY.says(RELEVANT)).refused == ""
+    assert me.meet(FARAWAY.from_afar(public_key=b64u(bytes(32)))) is PinResult.CHANGED
+    assert deliver(me, FARAWAY, FARAWAY.says("a draft of the tests")).refused == ""
+    assert me.meet(STRANGER.from_afar(public_key="")) is PinResult.UNKNOWN
+    assert refused(me, STRANGER, STRANGER.says(RELEVANT)) == "unknown-author"
+
+
+def test_strict_hears_a_remote_node_once_a_person_has_pinned_it(tmp_path: Path) -> None:
+    with node(tmp_path, WRITER, trust="strict") as me:
+        assert deliver(me, WRITER, WRITER.says(RELEVANT)).refused == ""
+        assert me.meet(FARAWAY.from_afar()) is PinResult.UNKNOWN
+        assert refused(me, FARAWAY, FARAWAY.says(RELEVANT)) == "unknown-author"
+        person = Pins(tmp_path / "pins.json")
+        assert [held.why for held in person.quarantined()] == ["not-pinned"]
+        person.accept(FARAWAY.node_id)
+        assert deliver(me, FARAWAY, FARAWAY.says("a draft of the tests")).refused == ""
+
+
+@pytest.mark.parametrize("trust", ["tofu", "strict"])
+def test_unsigned_words_are_taken_in_open_only(tmp_path: Path, trust: Trust) -> None:
+    with node(tmp_path, trust=trust) as me:
+        me.pins.add(FARAWAY.node_id, FARAWAY.identity.public_key, "faraway-01")
+        me.meet(FARAWAY.from_afar())
+        assert refused(me, FARAWAY, UNSIGNED_WORDS) == "unsigned"
+
+
+@pytest.mark.parametrize("changes", [{}, {"public_key": ""}], ids=["with key", "without"])
+def test_open_takes_unsigned_words_of_remote_nodes_and_says_what_they_are(
+    opened: Node, changes: dict[str, str]
+) -> None:
+    assert opened.meet(FARAWAY.from_afar(**changes)) in {PinResult.FIRST, PinResult.SAME}
+    received = deliver(opened, FARAWAY, UNSIGNED_WORDS)
+    assert (received.refused, received.wake is not None) == ("", True)
+    entry = opened.memory.by_assertion(received.assertion)
+    assert entry is not None
+    assert entry.record == UNSIGNED_WORDS
+    assert entry.reasons[-1] == UNSIGNED
+    assert deliver(opened, FARAWAY, UNSIGNED_WORDS).refused == "duplicate"
+
+
+def test_open_takes_no_unsigned_words_of_this_host(opened: Node) -> None:
+    assert refused(opened, WRITER, replace(WRITER.says(RELEVANT), sig=None)) == "unsigned"
+
+
+def test_who_has_signed_once_is_never_heard_unsigned_again(opened: Node, tmp_path: Path) -> None:
+    opened.meet(FARAWAY.from_afar())
+    assert deliver(opened, FARAWAY, FARAWAY.says(RELEVANT)).refused == ""
+    assert refused(opened, FARAWAY, UNSIGNED_WORDS) == "unsigned"
+    opened.meet(FARAWAY.from_afar(public_key=""))
+    assert refused(opened, FARAWAY, UNSIGNED_WORDS) == "unsigned"
+    assert Pins(tmp_path / "pins.json").has_signed(FARAWAY.node_id)
+
+
+def test_unsigned_words_are_held_to_their_address_author_and_group(opened: Node) -> None:
+    opened.meet(FARAWAY.from_afar(public_key=""))
+    changed = {**UNSIGNED_WORDS.categories, "focus": Category(FOREIGN)}
+    for record, code in (
+        (replace(UNSIGNED_WORDS, categories=changed), "content-mismatch"),
+        (replace(UNSIGNED_WORDS, key="cmb1-" + "a" * 32), "legacy-key-rejected"),
+        (replace(UNSIGNED_WORDS, created_by="boss"), "wrong-author"),
+        (replace(UNSIGNED_WORDS, group="elsewhere"), "wrong-audience"),
+        (FARAWAY.says(RELEVANT), "bad-signature"),
+    ):
+        assert refused(opened, FARAWAY, record) == code
+
+
+def test_a_node_that_moves_to_this_host_must_sign_its_introduction(opened: Node) -> None:
+    opened.meet(FARAWAY.from_afar())
+    opened.meet(FARAWAY.introduction())
+    assert not opened.is_remote(FARAWAY.node_id)
+    with pytest.raises(RecordError):
+        opened.meet(replace_struct(FARAWAY.introduction(), sig=""))
+
+
+def test_a_proof_is_given_for_ones_own_handshake_only(me: Node) -> None:
+    with pytest.raises(ValueError, match="no handshake transcript"):
+        me.prove("client", encode(WRITER.says(RELEVANT)))

@@ -41,6 +41,7 @@ def rehearsing(root: RuntimeDir) -> list[Path]:
     copies = []
     for file in sorted((PROJECT / "configs").glob("*.toml")):
         text = file.read_text().replace('adapter = "auto"', 'adapter = "rehearsal"')
+        text = text.replace("[mesh]", "[mesh]\nlan = false")
         text = re.sub(r"max_wakes_per_(\w+) = \d+", r"max_wakes_per_\1 = 10000", text)
         copy = root.root / file.name
         copy.write_text(text)

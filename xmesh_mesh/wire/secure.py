@@ -17,7 +17,7 @@ Role = Literal["client", "server"]
 
 SEALED: Final = "cmb-encrypted-v2"  # the extension that ours all offer and demand
 
-_TRANSCRIPT = b"mmp-handshake-transcript-v2\n"
+TRANSCRIPT = b"mmp-handshake-transcript-v2\n"
 _PROOF = b"mmp-handshake-proof-v2\n"
 _CONFIRM = b"mmp-key-confirm-v2\n"
 
@@ -37,7 +37,7 @@ def transcript(client: ClientHello, server: ServerHello, chosen: Sequence[str]) 
     """Return the bytes that both sides hash; ``chosen`` are the selected extensions."""
     head = (SECURE_VERSION, client.room, client.nonce, server.nonce)
     parties = _party(client) + _party(server)
-    return _TRANSCRIPT + b"".join(map(lp, head)) + parties + counted(chosen)
+    return TRANSCRIPT + b"".join(map(lp, head)) + parties + counted(chosen)
 
 
 def transcript_hash(transcript_bytes: bytes) -> bytes:
@@ -50,7 +50,7 @@ def proof_payload(role: Role, transcript_bytes: bytes) -> bytes:
 
     ValueError unless the bytes are a transcript: a peer cannot be led to sign anything else.
     """
-    if not transcript_bytes.startswith(_TRANSCRIPT):
+    if not transcript_bytes.startswith(TRANSCRIPT):
         raise ValueError("no handshake transcript")
     return _PROOF + lp(role) + lp(transcript_hash(transcript_bytes).hex())
 
