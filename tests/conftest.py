@@ -1,5 +1,6 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and what keeps every test on this host."""
 
+import os
 import shutil
 import signal
 import tempfile
@@ -12,6 +13,10 @@ from hypothesis import settings
 from xmesh_mesh.paths import RuntimeDir
 
 _SHARED_VECTORS = Path(__file__).resolve().parents[2] / "shared" / "vectors"
+
+# A gateway that a test starts, or forgets that it starts, announces nothing and calls no relay.
+os.environ["XMESH_LAN_ADDRESSES"] = "127.0.0.1"
+os.environ.pop("SYM_RELAY_URL", None)
 
 # A busy machine is no reason to fail; pytest's own timeout bounds every test.
 settings.register_profile("xmesh", deadline=None)

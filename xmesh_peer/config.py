@@ -17,6 +17,7 @@ from msgspec import NODEFAULT, structs
 
 from xmesh_mesh.errors import ConfigError
 from xmesh_mesh.paths import check_group, check_name
+from xmesh_mesh.relay_address import RELAY_FIX, relay_objection
 from xmesh_peer import roles
 from xmesh_peer.settings import SECRET_KEYS, SECTIONS, WEIGHT_FIELDS, Settings
 
@@ -244,24 +245,26 @@ def _name_and_group(tables: Tables) -> list[_Problem]:
     return problems
 
 
-_ADDRESSES = (
-    ("mesh", "relay", ("ws", "wss"), "wss://relay.example.org"),
-    ("model", "base_url", ("http", "https"), "http://127.0.0.1:8080/v1"),
-)
+def _relay(tables: Tables) -> list[_Problem]:
+    relay = tables.get("mesh", {}).get("relay", "")
+    objection = relay_objection(relay) if relay else ""
+    return (
+        [_Problem("[mesh] relay", f"{_shown(relay)} {objection}", RELAY_FIX)] if objection else []
+    )
 
 
-def _addresses(tables: Tables) -> list[_Problem]:
-    return [
-        _Problem(f"[{section}] {key}", f"{_shown(value)} is no address", f"write it like {example}")
-        for section, key, schemes, example in _ADDRESSES
-        if (value := tables.get(section, {}).get(key)) and not _is_address(value, schemes)
-    ]
+def _base_url(tables: Tables) -> list[_Problem]:
+    url = tables["model"].get("base_url", "")
+    if not url or _is_web_address(url):
+        return []
+    fix = "write it like http://127.0.0.1:8080/v1"
+    return [_Problem("[model] base_url", f"{_shown(url)} is no address", fix)]
 
 
-def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
+def _is_web_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 
@@ -326,7 +329,8 @@ def _log_file(tables: Tables) -> list[_Problem]:
 
 _RULES: tuple[Callable[[Tables], list[_Problem]], ...] = (
     _name_and_group,
-    _addresses,
+    _relay,
+    _base_url,
     _weights,
     _vendor,
     _gates,

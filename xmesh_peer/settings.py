@@ -48,8 +48,10 @@ class Identity(Section, frozen=True):
 
 class Mesh(Section, frozen=True):
     group: Annotated[str, _says("peers of one group hear each other, groups never mix")] = "default"
-    relay: Annotated[str, _says("ws:// or wss:// address of a relay, for the gateway")] = ""
-    relay_token: Annotated[str, _says("the relay's token, for the gateway")] = ""
+    relay: Annotated[
+        str, _says("wss:// address of a relay (ws:// on this host); SYM_RELAY_URL where absent")
+    ] = ""
+    relay_token: Annotated[str, _says("the relay's token; SYM_RELAY_TOKEN where absent")] = ""
     lan: Annotated[bool, _says("join others on the local network, for the gateway")] = True
     trust: Annotated[
         Literal["tofu", "strict", "open"],

@@ -20,7 +20,8 @@ import msgspec
 from xmesh_mesh.errors import SupervisorError, XmeshError
 from xmesh_supervisor.child import Child
 from xmesh_supervisor.events import FleetEvent
-from xmesh_supervisor.fleet import Fleet, settled
+from xmesh_supervisor.fleet import Fleet
+from xmesh_supervisor.infrastructure import settled
 from xmesh_supervisor.lifecycle import ALIVE, State
 from xmesh_supervisor.spec import Spec
 

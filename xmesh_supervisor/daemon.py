@@ -18,7 +18,8 @@ from xmesh_mesh.paths import FileLock, RuntimeDir
 from xmesh_supervisor.child import Child
 from xmesh_supervisor.control import Control
 from xmesh_supervisor.events import FleetEvent, Journal
-from xmesh_supervisor.fleet import COMMANDS, Fleet
+from xmesh_supervisor.fleet import Fleet
+from xmesh_supervisor.infrastructure import COMMANDS
 from xmesh_supervisor.ledger import Ledger
 from xmesh_supervisor.lifecycle import State
 from xmesh_supervisor.processes import PopenSpawner, collect_orphans
@@ -88,7 +89,8 @@ class Supervisor:
             self.fleet.listeners.add(self._hear)
         self._watch_signals()
         control = Control(self, self._root.supervisor_socket)
-        chores = [asyncio.create_task(c) for c in (self.fleet.keep_logs_small(), self._watchdog())]
+        work = (self.fleet.keep_logs_small(), self.fleet.gateway_plan.run(), self._watchdog())
+        chores = [asyncio.create_task(each) for each in work]
         try:
             await self._live(control)
         finally:
@@ -116,7 +118,7 @@ class Supervisor:
             await asyncio.gather(opening, stopping, return_exceptions=True)
 
     async def _open(self, control: Control) -> None:
-        await self.fleet.open()
+        await self.fleet.infra.open()
         resumed = self.fleet.resume()
         await control.open()
         if self._specs is None:
@@ -126,7 +128,7 @@ class Supervisor:
                     child.start()
         else:
             await self.fleet.apply(self._specs, self._keys, replace=True)
-        await self.fleet.bus_ready()
+        await self.fleet.infra.bus_ready()
         announce_ready()
         notify("READY=1", f"STATUS={len(self.fleet.peers)} peers")
 
@@ -152,7 +154,7 @@ class Supervisor:
                 "uptime_s": round(time.monotonic() - self._since_s, 3),
                 "root": str(self._root.root),
             },
-            "infrastructure": [_describe(child) for child in self.fleet.infrastructure()],
+            "infrastructure": [_describe(child) for child in self.fleet.infra.shown()],
             "peers": [
                 {
                     **_describe(peer.child),

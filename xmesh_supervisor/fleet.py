@@ -1,4 +1,4 @@
-"""All children of one runtime directory: guard, bus and peers, in order.
+"""All children of one runtime directory: guard, bus, gateway and peers, in order.
 
 The fleet belongs to one supervisor process and its main thread. It decides nothing about a single
 child (``lifecycle`` and ``restarts`` do) and speaks with nobody (``control`` does).
@@ -7,7 +7,6 @@ child (``lifecycle`` and ``restarts`` do) and speaks with nobody (``control`` do
 import asyncio
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,41 +21,19 @@ from xmesh_mesh.tombstones import Tombstone
 from xmesh_supervisor import guard, tree, wording
 from xmesh_supervisor.child import Child, Limits
 from xmesh_supervisor.events import FleetEvent, Listeners
+from xmesh_supervisor.gateway import PlanKeeper, gateway_variables, plan_of
+from xmesh_supervisor.infrastructure import COMMANDS, GATEWAY, Infrastructure
 from xmesh_supervisor.ledger import Ledger, Row
 from xmesh_supervisor.lifecycle import ALIVE, Desired, State
 from xmesh_supervisor.logfiles import last_words, rotate
+from xmesh_supervisor.peer import Peer
 from xmesh_supervisor.processes import Launch, Spawner, child_environment, plain
-from xmesh_supervisor.restarts import NEVER_PARKED
 from xmesh_supervisor.spec import Spec
 
-__all__ = ["BUS", "COMMANDS", "Fleet", "Peer", "settled"]
-
-BUS = "bus"
-COMMANDS: Mapping[str, Sequence[str]] = {
-    guard.NAME: (sys.executable, "-m", "xmesh_supervisor.guard"),
-    BUS: (sys.executable, "-m", "xmesh_mesh.bus.broker"),
-    "peer": (sys.executable, "-m", "xmesh_peer.main"),
-}
-"""What is started for each kind of child."""
+__all__ = ["Fleet", "Peer"]
 
 _ROTATE_EVERY_S = 2.0
 _LOG_LIMITS = (5 * 1024 * 1024, 5)
-
-
-@dataclass(slots=True)
-class Peer:
-    """A peer that somebody named: what it is (``spec``), its run, and its process' shell."""
-
-    spec: Spec
-    child: Child
-    run: str
-
-
-def settled(child: Child) -> bool:
-    """Whether a start has come to its end, good or bad."""
-    if child.ending:
-        return False
-    return child.state not in {State.STARTING, State.STOPPING, State.BACKOFF}
 
 
 @dataclass(slots=True)
@@ -75,30 +52,17 @@ class Fleet:
     _told: dict[str, State] = field(default_factory=dict)
     _kept: dict[str, Desired] = field(default_factory=dict)
     _applying: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _guard_pipe: tuple[int, int] = (-1, -1)
-    _infra: dict[str, Child] = field(default_factory=dict)
+    _closing: bool = False
+    infra: Infrastructure = field(init=False)
+    gateway_plan: PlanKeeper = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.infra = Infrastructure(self.root, self, self.ready_s)
+        self.gateway_plan = PlanKeeper(
+            self.root.gateway_socket, lambda text: self.tell(GATEWAY, "plan", text, "warning")
+        )
 
     # What the operator asks for.
-
-    async def open(self) -> None:
-        """End what an earlier supervisor left behind, bring up the guard, and start the bus.
-
-        Raises SupervisorError where the guard does not come up.
-        """
-        await asyncio.to_thread(self._clear_root)
-        self._guard_pipe = os.pipe()
-        for name in (guard.NAME, BUS):
-            child = Child(name, NEVER_PARKED, Limits(self.ready_s, 5.0), self)
-            self._infra[name] = child
-            child.start()
-        await self._require(self._infra[guard.NAME])
-
-    async def bus_ready(self) -> None:
-        """Return once the bus is up; peers may start meanwhile, since they wait for it too.
-
-        Raises SupervisorError where it does not come up.
-        """
-        await self._require(self._infra[BUS])
 
     def resume(self) -> list[str]:
         """Take over what the record says; return the names of those that should run."""
@@ -127,7 +91,9 @@ class Fleet:
         for spec in specs:
             check_name(spec.name)
         async with self._applying:
-            return await self._reconcile(specs, keys, replace)
+            done = await self._reconcile(specs, keys, replace)
+            self._see_to_gateway(retry=True)
+            return done
 
     async def _reconcile(
         self,
@@ -188,30 +154,24 @@ class Fleet:
         return self.peers[name]
 
     async def close(self, *, end_run: bool) -> None:
-        """Stop everything in reverse order: peers, bus, guard. ``end_run``: an operator wants it,
-        so that what runs now is not resumed later, and its run is over."""
+        """Stop everything in reverse order: peers, gateway, bus, guard. ``end_run``: an operator
+        wants it, so that what runs now is not resumed later, and its run is over."""
+        self._closing = True
         for peer in reversed(self.peers.values()):
             if not end_run:
                 self._kept[peer.spec.name] = peer.child.desired
             peer.child.stop()
         for peer in reversed(self.peers.values()):
             await peer.child.until(lambda child: child.state not in ALIVE)
-        await self._stop_infra(BUS)
-        for end in self._guard_pipe:
-            if end >= 0:
-                os.close(end)
-        await self._stop_infra(guard.NAME)
+        await self.infra.close()
 
     def hurry(self) -> None:
         """Somebody has asked a second time: kill what is still stopping, at once."""
         for child in self.children():
             child.hurry()
 
-    def infrastructure(self) -> list[Child]:
-        return list(self._infra.values())
-
     def children(self) -> list[Child]:
-        return [*self._infra.values(), *(peer.child for peer in self.peers.values())]
+        return [*self.infra.children.values(), *(peer.child for peer in self.peers.values())]
 
     def reap(self) -> None:
         """Hand each ended process to its child; called on SIGCHLD."""
@@ -241,33 +201,28 @@ class Fleet:
     # What the children ask (child.Environment).
 
     def launch(self, name: str) -> Launch:
+        kind = name if name in self.infra.children else "peer"
+        stdin = self.infra.guard_pipe[0] if name == guard.NAME else None
+        return Launch(self.commands[kind], self._environment(name), self.root.log(name), stdin)
+
+    def _environment(self, name: str) -> dict[str, str]:
+        peer = self.peers.get(name)
         keys = {env for values in self.keys.values() for env in values}
-        keys.update(peer.spec.key_env for peer in self.peers.values() if peer.spec.key_env)
-        kind = name if name in self._infra else "peer"
-        environment = child_environment(
-            os.environ if kind == "peer" else plain(os.environ),
+        keys.update(each.spec.key_env for each in self.peers.values() if each.spec.key_env)
+        own = peer.variables(self._lifts.get(name), self.keys.get(name, {})) if peer else {}
+        return child_environment(
+            os.environ if peer else plain(os.environ),
             root=self.root.root,
             name=name,
             keys=frozenset(keys),
-            own=self._own_variables(name) if kind == "peer" else {},
+            own=own or (gateway_variables() if name == GATEWAY else {}),
         )
-        stdin = self._guard_pipe[0] if name == guard.NAME else None
-        return Launch(self.commands[kind], environment, self.root.log(name), stdin)
-
-    def _own_variables(self, name: str) -> dict[str, str]:
-        peer = self.peers[name]
-        own = {"XMESH_PLAN": peer.spec.plan, "XMESH_RUN": peer.run}
-        if name in self._lifts:
-            own["XMESH_LIFT"] = self._lifts[name]
-        variable = peer.spec.key_env
-        value = self.keys.get(name, {}).get(variable) or os.environ.get(variable, "")
-        return {**own, variable: value} if variable and value else own
 
     def tag(self, name: str) -> str:
         return tree.tag(self.root.root, name)
 
     def tombstone(self, name: str) -> Tombstone | None:
-        if name in self._infra:
+        if name in self.infra.children:
             return None
         stone = tombstones.read(self.root.tombstone(name))
         return None if stone is None or stone.id == self._lifts.get(name) else stone
@@ -287,8 +242,20 @@ class Fleet:
             self._told[child.name] = child.state
             level = "warning" if child.state in wording.ALARMING else "info"
             self.tell(child.name, str(child.state), self.sentence(child), level)
+        self._see_to_gateway()
 
     # How it is done.
+
+    def _see_to_gateway(self, *, retry: bool = False) -> None:
+        """Run a gateway as long as a peer that is up asks for one, and keep it to its plan."""
+        if self._closing:
+            return
+        plan = plan_of(self.peers.values(), self.keys)
+        self.infra.gateway(wanted=bool(plan), retry=retry)
+        child = self.infra.children.get(GATEWAY)
+        ready = child is not None and child.state is State.RUNNING
+        process = child.process if child and ready else None
+        self.gateway_plan.see(plan, process.pid if process else None)
 
     def _adopt(self, spec: Spec) -> str:
         old = self.peers.get(spec.name)
@@ -340,29 +307,6 @@ class Fleet:
             self._told.pop(name, None)
             self.keys.pop(name, None)
             self._guarded(partial(self.ledger.forget, name))
-
-    async def _require(self, child: Child) -> None:
-        try:
-            async with asyncio.timeout(self.ready_s):
-                await child.until(lambda it: it.state is State.RUNNING or settled(it))
-        except TimeoutError:
-            pass
-        if child.state is not State.RUNNING:
-            raise SupervisorError(
-                f"the {child.name} did not come up: {child.reason or child.last_exit}",
-                fix=f"read {self.root.log(child.name)}",
-            )
-
-    async def _stop_infra(self, name: str) -> None:
-        child = self._infra.get(name)
-        if child is not None:
-            child.stop()
-            await child.until(lambda it: it.state not in ALIVE)
-
-    def _clear_root(self) -> None:
-        prefix = tree.root_tag(self.root.root) + ":"
-        guard.sweep(self.root.root)
-        tree.end_all(lambda tag: tag.startswith(prefix))
 
     def _note_kill(self, child: Child) -> None:
         stone = tombstones.read(self.root.tombstone(child.name))

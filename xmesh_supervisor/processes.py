@@ -13,6 +13,7 @@ from xmesh_mesh.child import PARENT, READY_FD
 from xmesh_supervisor import tree
 
 __all__ = [
+    "RELAY_TOKEN",
     "Launch",
     "PopenSpawner",
     "Spawned",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 VENDOR_KEYS = frozenset({"ANTHROPIC_API_KEY", "OPENAI_API_KEY", "MISTRAL_API_KEY"})
+RELAY_TOKEN = "SYM_RELAY_TOKEN"  # noqa: S105 - the variable's name
 _PARENTS_OWN = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
 _KEPT = "XMESH_RUNTIME_DIR"
 _PLAIN = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
@@ -155,8 +157,9 @@ def child_environment(
     keys: frozenset[str],
     own: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return a child's environment: ``base`` without any model key (``keys`` and the vendors')
-    and without what is the supervisor's own, then ``own``, the runtime directory and the tag."""
-    hidden = keys | VENDOR_KEYS | _PARENTS_OWN
+    """Return a child's environment: ``base`` without any key (``keys``, the vendors' and the
+    relay's) and without what is the supervisor's own, then ``own``, the runtime directory and the
+    tag."""
+    hidden = keys | VENDOR_KEYS | {RELAY_TOKEN} | _PARENTS_OWN
     kept = {k: v for k, v in base.items() if k not in hidden and not k.startswith("XMESH_")}
     return {**kept, **own, _KEPT: str(root), tree.TAG: tree.tag(root, name)}

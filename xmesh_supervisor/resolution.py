@@ -9,17 +9,22 @@ import msgspec
 
 from xmesh_mesh.errors import ConfigError
 from xmesh_mesh.paths import RuntimeDir
+from xmesh_mesh.relay_address import RELAY_FIX, relay_objection
 from xmesh_peer.config import load
 from xmesh_peer.plan import PeerPlan, credentials, resolve
 from xmesh_supervisor.ledger import recorded
-from xmesh_supervisor.spec import Spec
+from xmesh_supervisor.processes import RELAY_TOKEN
+from xmesh_supervisor.spec import Edge, Spec
 
 __all__ = ["Resolved", "resolve_files"]
+
+_RELAY_URL = "SYM_RELAY_URL"
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Peers that may be started, and apart from them their models' keys (peer → variable)."""
+    """Peers that may be started, and apart from them their models' keys and their relay's token
+    (peer → variable)."""
 
     specs: list[Spec]
     plans: list[PeerPlan]
@@ -73,12 +78,26 @@ def _take(
     seen[name.casefold()] = file
     root.peer_socket(name)
     plan = resolve(settings, file, env, terminal=terminal, recorded=earlier.get(name))
-    result.specs.append(_spec(plan))
+    edge = _edge(plan, env)
+    result.specs.append(_spec(plan, edge))
     result.plans.append(plan)
-    result.keys[name] = credentials(plan, settings, env)
+    token = settings.mesh.relay_token or env.get(RELAY_TOKEN, "").strip()
+    relay = {RELAY_TOKEN: token} if edge.relay and token else {}
+    result.keys[name] = {**credentials(plan, settings, env), **relay}
 
 
-def _spec(plan: PeerPlan) -> Spec:
+def _edge(plan: PeerPlan, env: Mapping[str, str]) -> Edge:
+    """Return how the peer meets other hosts; the environment names a relay where its file does
+    not. ConfigError where that one may not be used."""
+    mesh = plan.settings.mesh
+    relay = mesh.relay or env.get(_RELAY_URL, "").strip()
+    objection = relay_objection(relay) if relay else ""
+    if objection:
+        raise ConfigError(f"{relay!r} {objection}", where=_RELAY_URL, fix=RELAY_FIX)
+    return Edge(group=mesh.group, lan=mesh.lan, relay=relay, trust=mesh.trust)
+
+
+def _spec(plan: PeerPlan, edge: Edge) -> Spec:
     supervise, logging = plan.settings.supervise, plan.settings.logging
     return Spec(
         name=plan.settings.identity.name,
@@ -92,6 +111,7 @@ def _spec(plan: PeerPlan) -> Spec:
         stop_timeout_s=supervise.stop_timeout_s,
         log_bytes=logging.max_file_size,
         log_keep=logging.keep,
+        edge=edge,
     )
 
 

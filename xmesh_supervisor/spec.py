@@ -6,7 +6,21 @@ import msgspec
 
 from xmesh_supervisor.restarts import Policy
 
-__all__ = ["Spec"]
+__all__ = ["Edge", "Spec"]
+
+
+class Edge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a peer meets other hosts. ``relay`` is an address, empty for none; its token travels
+    with the models' keys."""
+
+    group: str
+    lan: bool
+    relay: str
+    trust: Literal["tofu", "strict", "open"]
+
+    @property
+    def goes_out(self) -> bool:
+        return self.lan or bool(self.relay)
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,6 +38,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_timeout_s: float = 10.0
     log_bytes: int = 5 * 1024 * 1024
     log_keep: int = 5
+    edge: Edge | None = None
 
     @property
     def policy(self) -> Policy:

@@ -16,6 +16,7 @@ from xmesh_supervisor import client, tree
 HERE = Path(__file__).resolve()
 PROJECT = HERE.parents[2]
 STUB = (sys.executable, "-I", "-S", str(HERE.with_name("stub.py")))
+GATEWAY_STUB = (sys.executable, "-I", "-S", str(HERE.with_name("gateway_stub.py")))
 READY_S = 1.0
 """How long a stub may take to become ready; a real peer has 30 s."""
 
@@ -35,7 +36,7 @@ def eventually(holds: Callable[[], Any], within_s: float = 10.0) -> Any:
 
 
 class SupervisorProcess:
-    """``python fleet.py ROOT``: a supervisor whose peers and bus are stubs."""
+    """``python fleet.py ROOT``: a supervisor whose peers, bus and gateway are stubs."""
 
     def __init__(self, root: RuntimeDir, env: Mapping[str, str] | None = None) -> None:
         self.root = root
@@ -83,9 +84,14 @@ class SupervisorProcess:
         return str(self.peer(name)["state"])
 
     def child(self, name: str) -> dict[str, Any]:
-        """Return guard or bus."""
+        """Return guard, bus or gateway."""
         children = client.ask(self.root, "status")["infrastructure"]
         return next(child for child in children if child["name"] == name)
+
+    def has(self, name: str) -> bool:
+        """Return whether guard, bus or gateway is there, or should be."""
+        children = client.ask(self.root, "status")["infrastructure"]
+        return any(child["name"] == name for child in children)
 
     def environment(self, name: str) -> dict[str, str]:
         """Return the environment that the stub last started with."""
@@ -119,10 +125,10 @@ def left(root: RuntimeDir) -> list[tree.Process]:
 
 def main() -> None:
     from xmesh_supervisor.daemon import Supervisor
-    from xmesh_supervisor.fleet import COMMANDS
+    from xmesh_supervisor.infrastructure import COMMANDS
 
     root = RuntimeDir(Path(sys.argv[1]))
-    commands = {**COMMANDS, "bus": STUB, "peer": STUB}
+    commands = {**COMMANDS, "bus": STUB, "gateway": GATEWAY_STUB, "peer": STUB}
     Supervisor(root, commands=commands, ready_s=READY_S).run()
 
 

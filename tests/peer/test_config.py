@@ -293,6 +293,16 @@ def test_an_address_has_a_scheme_and_a_host(
         assert "is no address" in refusal(tmp_path, with_line(section, f'{key} = "{address}"'))
 
 
+@pytest.mark.parametrize("host", ["relay.example.org", "192.0.2.1:8080", "localhost.example"])
+def test_a_relay_beyond_this_host_is_reached_encrypted_only(tmp_path: Path, host: str) -> None:
+    message = refusal(tmp_path, with_line("mesh", f'relay = "ws://{host}"'))
+    assert "[mesh] relay" in message
+    assert "not encrypted" in message
+    assert "wss://" in message
+    for address in ("ws://localhost:8080", "ws://[::1]:8080", f"wss://{host}"):
+        assert load(tmp_path, with_line("mesh", f'relay = "{address}"')).mesh.relay == address
+
+
 def test_all_weights_zero_would_be_deaf_and_are_refused(tmp_path: Path) -> None:
     zeros = "\n".join(f"{field} = 0" for field in WEIGHT_FIELDS)
     assert "all seven weights are 0" in refusal(tmp_path, f"{LEAST}[role_weights]\n{zeros}\n")

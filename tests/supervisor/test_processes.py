@@ -18,6 +18,7 @@ def test_a_child_gets_no_key_but_its_own_and_nothing_that_is_the_parents() -> No
         "ANTHROPIC_API_KEY": "a",
         "OPENAI_API_KEY": "o",
         "MISTRAL_API_KEY": "m",
+        "SYM_RELAY_TOKEN": "t",
         "MY_KEY": "k",
         "XMESH_LIFT": "old",
         "NOTIFY_SOCKET": "/n",

@@ -22,6 +22,8 @@ TOML = """
 [identity]
 name = "{name}"
 role = "writer"
+[mesh]
+lan = false
 [model]
 adapter = "{adapter}"
 """
@@ -29,6 +31,7 @@ adapter = "{adapter}"
 
 def environment(root: RuntimeDir, **more: str) -> dict[str, str]:
     keys = {"ANTHROPIC_API_KEY", "OPENAI_API_KEY", "MISTRAL_API_KEY", "OLLAMA_HOST"}
+    keys |= {"SYM_RELAY_URL", "SYM_RELAY_TOKEN"}
     kept = {name: value for name, value in os.environ.items() if name not in keys}
     return {**kept, "XMESH_RUNTIME_DIR": str(root.root), "OLLAMA_HOST": "127.0.0.1:9", **more}
 

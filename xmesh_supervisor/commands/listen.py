@@ -77,7 +77,7 @@ def _start_bus(root: RuntimeDir) -> subprocess.Popen[bytes]:
     import os
 
     from xmesh_mesh.child import PARENT
-    from xmesh_supervisor.fleet import BUS, COMMANDS
+    from xmesh_supervisor.infrastructure import BUS, COMMANDS
     from xmesh_supervisor.processes import child_environment
 
     sys.stderr.write("no bus runs here, so listen brings one; it ends with listen\n")

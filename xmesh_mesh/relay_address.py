@@ -1,0 +1,34 @@
+"""Which addresses of a relay may be used. Importing this costs nothing."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+__all__ = ["RELAY_FIX", "relay_objection"]
+
+RELAY_FIX = "write it like wss://relay.example.org; ws:// only for a relay on this host"
+
+
+def relay_objection(url: str) -> str:
+    """Return why ``url`` cannot be a relay's address; empty where it can.
+
+    What is said on a relay is partly in the clear, its token always: beyond this host only TLS.
+    """
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine:
+        return "is no address of a relay"
+    if parts.scheme == "ws" and not _is_loopback(parts.hostname or ""):
+        return "is not encrypted, and not on this host"
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
