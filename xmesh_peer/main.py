@@ -22,6 +22,7 @@ import msgspec
 from xmesh_mesh import child, tombstones
 from xmesh_mesh.bus.client import BusClient
 from xmesh_mesh.bus.frames import Welcome
+from xmesh_mesh.control import Command, ControlServer
 from xmesh_mesh.errors import CollisionError, ConfigError, KilledError, XmeshError
 from xmesh_mesh.identity import Identity, load_or_create
 from xmesh_mesh.introduction import introduce
@@ -38,7 +39,6 @@ from xmesh_mesh.paths import (
 from xmesh_mesh.pins import Pins
 from xmesh_peer.agent import Agent
 from xmesh_peer.calls import Caller
-from xmesh_peer.control import ControlServer
 from xmesh_peer.listener import Listener
 from xmesh_peer.log import Log
 from xmesh_peer.models.factory import open_model
@@ -245,7 +245,7 @@ def _bury(order: Order, why: str) -> None:
 
 def _commands(
     order: Order, agent: Agent, ledger: SpendLedger, presence: Presence
-) -> dict[str, Any]:
+) -> dict[str, Command]:
     started = time.monotonic()
 
     def status() -> dict[str, Any]:
@@ -266,7 +266,7 @@ def _commands(
         presence.stop()
         return {"stopping": True}
 
-    return {"status": status, "cost": cost, "stop": stop}
+    return {"status": lambda _: status(), "cost": lambda _: cost(), "stop": lambda _: stop()}
 
 
 def _stop_on_signals(presence: Presence) -> None:

@@ -1,4 +1,4 @@
-"""The peer's socket: a closed table, and nothing that is sent ends or blocks it."""
+"""A process's socket: a closed table, and nothing that is sent ends or blocks it."""
 
 import asyncio
 import contextlib
@@ -12,22 +12,23 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from xmesh_mesh import control
+from xmesh_mesh.control import MAX_LINE, ControlServer, Request
 from xmesh_mesh.errors import StoreError
 from xmesh_mesh.paths import RuntimeDir
-from xmesh_peer import control
-from xmesh_peer.control import MAX_LINE, ControlServer
 
 
-def _broken() -> dict[str, Any]:
+def _broken(_: Request) -> dict[str, Any]:
     raise StoreError("the disk is gone", where="memory.db", fix="find it")
 
 
 COMMANDS = {
-    "status": lambda: {"state": "asleep", "note": "caf\u00e9\n"},
+    "status": lambda _: {"state": "asleep", "note": "caf\u00e9\n"},
     "broken": _broken,
-    "large": lambda: {"text": "x" * 500_000},
+    "echo": lambda request: {"said": request["text"]},
+    "large": lambda _: {"text": "x" * 500_000},
 }
-HELP = {"error": "send one JSON object a line with cmd out of: broken, large, status"}
+HELP = {"error": "send one JSON object a line with cmd out of: broken, echo, large, status"}
 STATUS = {"state": "asleep", "note": "caf\u00e9\n"}
 
 
@@ -59,6 +60,21 @@ async def ask(path: Path, *lines: bytes) -> list[Any]:
 
 async def test_a_command_is_answered_with_one_line(path: Path) -> None:
     assert await ask(path, b'{"cmd":"status"}\n') == [STATUS]
+
+
+async def test_a_command_gets_the_whole_request(path: Path) -> None:
+    assert await ask(path, b'{"cmd":"echo","text":"hello"}\n') == [{"said": "hello"}]
+
+
+async def test_a_server_may_take_longer_lines(runtime_dir: RuntimeDir) -> None:
+    path = runtime_dir.peer_socket("w-02")
+    server = ControlServer(path, COMMANDS, max_line=MAX_LINE * 3)
+    await server.start()
+    text = "x" * MAX_LINE * 2
+    assert await ask(path, json.dumps({"cmd": "echo", "text": text}).encode() + b"\n") == [
+        {"said": text}
+    ]
+    await server.close()
 
 
 async def test_several_commands_may_come_over_one_connection(path: Path) -> None:

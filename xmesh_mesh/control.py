@@ -1,6 +1,6 @@
-"""The peer's own socket: one line of JSON in, one line of JSON out, from a closed table.
+"""A process's own socket: one line of JSON in, one line of JSON out, from a closed table.
 
-``<runtime>/<peer>.sock`` (0600 in a 0700 directory). Whatever is sent can't end the peer.
+``<runtime>/<name>.sock`` (0600 in a 0700 directory). Whatever is sent can't end the process.
 """
 
 import asyncio
@@ -15,21 +15,30 @@ from xmesh_mesh.errors import XmeshError
 MAX_LINE = 4_096
 _PATIENCE_S = 5.0
 
-Command = Callable[[], dict[str, Any]]
+Request = dict[str, Any]
+Command = Callable[[Request], dict[str, Any]]
 
 
 class ControlServer:
-    """Serves a table of commands; each takes nothing and returns a JSON-able object."""
+    """Serves a table of commands; each takes the request and returns a JSON-able object.
 
-    def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
+    ``max_line``: the longest request in bytes; who sends a longer one is hung up on.
+    """
+
+    def __init__(
+        self, path: Path, commands: Mapping[str, Command], *, max_line: int = MAX_LINE
+    ) -> None:
         self._path = path
         self._commands = commands
+        self._max_line = max_line
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        # Whoever starts holds the node's lock, so a socket that lies here is a dead one's.
+        # Whoever starts holds the process's lock, so a socket that lies here is a dead one's.
         self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=MAX_LINE)
+        self._server = await asyncio.start_unix_server(
+            self._serve, self._path, limit=self._max_line
+        )
         self._path.chmod(0o600)
 
     async def close(self) -> None:
@@ -62,6 +71,6 @@ class ControlServer:
             known = ", ".join(sorted(self._commands))
             return {"error": f"send one JSON object a line with cmd out of: {known}"}
         try:
-            return command()
+            return command(request)
         except XmeshError as error:
             return {"error": str(error)}
