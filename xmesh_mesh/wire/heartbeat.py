@@ -41,6 +41,11 @@ class Heartbeat:
             self._asked_ms = None
             self._pinged_since = False
 
+    def asked(self, now_ms: int) -> None:
+        """Note a ping of ours that the caller sends for a reason of its own."""
+        if self._asked_ms is None:
+            self._asked_ms = now_ms
+
     def tick(self, now_ms: int) -> Beat:
         """Say what is due; on ``PING`` the caller sends one."""
         beat = next((beat for holds, beat in _RULES if holds(self, now_ms)), Beat.REST)

@@ -1,0 +1,69 @@
+"""How far one remote node has come in what one local peer says to the world.
+
+MMP acknowledges nothing. But a link keeps its order, and a ping is answered after what came before
+it: its pong vouches for everything sent until then. No more than a window is sent beyond that.
+"""
+
+from collections import deque
+from typing import Final
+
+__all__ = ["WINDOW", "Feed"]
+
+WINDOW: Final = 64
+
+
+class Feed:
+    """``cursor``: the seq up to which the remote has certainly got everything."""
+
+    def __init__(self, cursor: int) -> None:
+        self.cursor = cursor
+        self._sent = cursor
+        self._unvouched: deque[int] = deque()
+        self._asked: int | None = None
+
+    @property
+    def sent(self) -> int:
+        """The seq after which the next records are to be read."""
+        return self._sent
+
+    @property
+    def room(self) -> int:
+        """How many records may be sent before a pong comes."""
+        return WINDOW - len(self._unvouched)
+
+    @property
+    def wants_ping(self) -> bool:
+        """Whether something was sent that no ping of ours has come after yet."""
+        return self._asked is None and self._sent > self.cursor
+
+    def took(self, seq: int) -> None:
+        """A record was given to the link."""
+        self._unvouched.append(seq)
+        self._sent = seq
+
+    def passed(self, seq: int) -> None:
+        """Up to ``seq`` there is nothing more for this remote."""
+        self._sent = max(self._sent, seq)
+        if not self._unvouched:
+            self.cursor = self._sent
+
+    def pinged(self) -> None:
+        """A ping has gone out on the link that carries the records."""
+        self._asked = self._sent
+
+    def ponged(self) -> bool:
+        """The ping was answered; return whether the cursor has moved."""
+        asked, self._asked = self._asked, None
+        if asked is None or asked <= self.cursor:
+            return False
+        self.cursor = asked
+        self._sent = max(self._sent, asked)
+        while self._unvouched and self._unvouched[0] <= asked:
+            self._unvouched.popleft()
+        return True
+
+    def rewind(self) -> None:
+        """Another link carries on: what is not vouched for is sent again."""
+        self._sent = self.cursor
+        self._unvouched.clear()
+        self._asked = None

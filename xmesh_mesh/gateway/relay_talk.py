@@ -1,0 +1,129 @@
+"""Two nodes through a relay: everybody begins plain, and ours go on as Core Secure.
+
+A relay brings frames of strangers, in any order, and can put in its own. So our handshake says in
+its extensions that we can do more; where the other's says so too, the lower node id begins a Core
+Secure handshake, and nothing else is taken any more. A session stands until another is proven.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from xmesh_mesh.gateway.talk import Counterpart, PlainTalk, SecureTalk, Turn
+from xmesh_mesh.record import Record
+from xmesh_mesh.wire import frames
+from xmesh_mesh.wire.errors import WireError
+from xmesh_mesh.wire.frames import Frame, Unknown
+from xmesh_mesh.wire.secure import SEALED, Role
+from xmesh_mesh.wire.secure_terms import ProofRequest
+
+__all__ = ["AGAIN_MS", "RelayTalk"]
+
+AGAIN_MS: Final = 2_000  # between two Core Secure handshakes that we begin
+
+_GREETINGS: Final = (frames.ClientHello, frames.ServerHello, frames.ClientFinish)
+
+
+class RelayTalk:
+    """``secure(role, now_ms)`` makes the talk of a new Core Secure handshake."""
+
+    def __init__(
+        self,
+        plain: PlainTalk,
+        secure: Callable[[Role, int], SecureTalk],
+        *,
+        begins: bool,
+    ) -> None:
+        self._plain = plain
+        self._secure = secure
+        self._begins = begins  # our node id is the lower
+        self._session: SecureTalk | None = None
+        self._pending: SecureTalk | None = None
+        self._ours = False
+        self._begun_ms: int | None = None
+
+    @property
+    def counterpart(self) -> Counterpart | None:
+        talk = self._session if self._ours else self._plain
+        return talk.counterpart if talk else None
+
+    @property
+    def proof_request(self) -> ProofRequest | None:
+        return self._pending.proof_request if self._pending else None
+
+    def start(self) -> Turn:
+        return self._plain.start()
+
+    def receive(self, frame: Frame | Unknown, now_ms: int) -> Turn:
+        if isinstance(frame, _GREETINGS):
+            return self._greeted(frame, now_ms)
+        if isinstance(frame, frames.Handshake):
+            return self._shaken(frame, now_ms)
+        if self.counterpart is None:
+            # Nobody can be held to it.
+            raise WireError("malformed", "a frame came before the handshake")
+        if self._session is None:
+            return self._plain.receive(frame, now_ms)
+        return self._through(self._session, frame, now_ms)
+
+    def proved(self, proof: str) -> Turn:
+        assert self._pending is not None
+        return self._moved(self._pending.proved(proof))
+
+    def tick(self, now_ms: int) -> Turn:
+        """End a handshake that takes too long; WireError where there is no session beside it."""
+        if self._pending is None:
+            return Turn()
+        try:
+            return self._pending.tick(now_ms)
+        except WireError:
+            self._pending = None
+            if self._session is None:
+                raise
+            return Turn()
+
+    def pack(self, record: Record) -> Frame:
+        return (self._session or self._plain).pack(record)
+
+    def unpack(self, frame: Frame) -> Record | None:
+        return (self._session or self._plain).unpack(frame)
+
+    def _shaken(self, frame: frames.Handshake, now_ms: int) -> Turn:
+        if SEALED not in (frame.extensions or ()):
+            if self._ours:
+                raise WireError("malformed", "a plain handshake where Core Secure was announced")
+            return self._plain.receive(frame, now_ms)
+        self._ours = True
+        return self._begin(now_ms) if self._begins else Turn()
+
+    def _begin(self, now_ms: int) -> Turn:
+        if self._begun_ms is not None and now_ms - self._begun_ms < AGAIN_MS:
+            return Turn()
+        self._begun_ms = now_ms
+        self._pending = self._secure("client", now_ms)
+        return self._pending.start()
+
+    def _greeted(self, frame: Frame, now_ms: int) -> Turn:
+        if isinstance(frame, frames.ClientHello):
+            if self._begins:
+                raise WireError("malformed", "the lower node id begins the handshake")
+            self._ours = True
+            self._pending = self._secure("server", now_ms)
+        if self._pending is None:
+            raise WireError("malformed", "an answer to no handshake of ours")
+        try:
+            return self._moved(self._pending.receive(frame, now_ms))
+        except WireError:
+            self._pending = None
+            raise
+
+    def _moved(self, turn: Turn) -> Turn:
+        if turn.opened:
+            self._session, self._pending = self._pending, None
+        return turn
+
+    def _through(self, session: SecureTalk, frame: Frame | Unknown, now_ms: int) -> Turn:
+        """Hand on what belongs on a secure link; what a relay may have put in ends nothing."""
+        try:
+            return session.receive(frame, now_ms)
+        except WireError as error:
+            raise WireError("malformed", str(error)) from None
