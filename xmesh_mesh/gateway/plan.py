@@ -1,6 +1,6 @@
 """What the supervisor asks of the gateway: which local peers are on the wire, and how."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -8,13 +8,13 @@ from msgspec import Meta
 
 from xmesh_mesh.errors import ConfigError
 from xmesh_mesh.paths import check_group, check_name
+from xmesh_mesh.pins import Trust
 from xmesh_mesh.relay.door import is_loopback
 
-__all__ = ["MAX_PEERS", "PeerPlan", "TrustMode", "read_plan", "relay_objection"]
+__all__ = ["MAX_PEERS", "PeerPlan", "read_plan", "relay_objection"]
 
 MAX_PEERS = 256
 
-TrustMode = Literal["tofu", "strict", "open"]
 _Text = Annotated[str, Meta(max_length=1_024)]
 
 
@@ -26,7 +26,7 @@ class PeerPlan(msgspec.Struct, frozen=True, kw_only=True):
     lan: bool = True
     relay: _Text = ""
     relay_token: _Text = ""
-    trust: TrustMode = "tofu"
+    trust: Trust = "tofu"
 
 
 class _Request(msgspec.Struct):

@@ -40,6 +40,8 @@ class RelayTalk:
         self._pending: SecureTalk | None = None
         self._ours = False
         self._begun_ms: int | None = None
+        self._announcement = Turn()
+        self._announced_ms = 0
 
     @property
     def counterpart(self) -> Counterpart | None:
@@ -51,7 +53,8 @@ class RelayTalk:
         return self._pending.proof_request if self._pending else None
 
     def start(self) -> Turn:
-        return self._plain.start()
+        self._announcement = self._plain.start()
+        return self._announcement
 
     def receive(self, frame: Frame | Unknown, now_ms: int) -> Turn:
         if isinstance(frame, _GREETINGS):
@@ -93,7 +96,14 @@ class RelayTalk:
                 raise WireError("malformed", "a plain handshake where Core Secure was announced")
             return self._plain.receive(frame, now_ms)
         self._ours = True
-        return self._begin(now_ms) if self._begins else Turn()
+        return self._begin(now_ms) if self._begins else self._announce(now_ms)
+
+    def _announce(self, now_ms: int) -> Turn:
+        """Say again what we can do, to one that begins anew and has to begin the handshake."""
+        if self._session is None or now_ms - self._announced_ms < AGAIN_MS:
+            return Turn()
+        self._announced_ms = now_ms
+        return self._announcement
 
     def _begin(self, now_ms: int) -> Turn:
         if self._begun_ms is not None and now_ms - self._begun_ms < AGAIN_MS:

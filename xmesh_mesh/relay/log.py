@@ -22,12 +22,18 @@ LINES_BURST = 1_000
 
 
 class Log(logging.Handler):
-    """Called by the relay, and a handler for what libraries log."""
+    """Called by a process, and a handler for what libraries log."""
 
     def __init__(
-        self, *, plain: bool, threshold: str, write: Callable[[bytes], object] | None = None
+        self,
+        *,
+        plain: bool,
+        threshold: str,
+        write: Callable[[bytes], object] | None = None,
+        peer: str = "relay",
     ) -> None:
         super().__init__(logging.WARNING)
+        self._peer = peer
         self._plain = plain
         self._threshold = LEVELS.get(threshold.lower(), LEVELS["info"])
         self._write = write or _to_stderr
@@ -46,7 +52,7 @@ class Log(logging.Handler):
         self._quiet_until_ms = now + self._bucket.spend(1, now)
         if self._left_out:
             fields["left_out"], self._left_out = self._left_out, 0
-        # The log may lie on a full disk; that must not end the relay.
+        # The log may lie on a full disk; that must not end the process.
         with contextlib.suppress(OSError):
             self._write(self._line(level, event, text, fields).encode() + b"\n")
 
@@ -62,7 +68,7 @@ class Log(logging.Handler):
         if self._plain:
             rest = "".join(f" {key}={value}" for key, value in fields.items())
             return f"{stamp} {level} {text}{rest}"
-        head = {"ts": stamp, "level": level, "event": event, "peer": "relay", "text": text}
+        head = {"ts": stamp, "level": level, "event": event, "peer": self._peer, "text": text}
         return json.dumps(head | fields)
 
 

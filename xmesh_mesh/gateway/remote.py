@@ -1,0 +1,192 @@
+"""One remote node as one local peer deals with it: its links, and what is sent over them."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from xmesh_mesh.errors import RecordError, StoreError
+from xmesh_mesh.gateway.clock import now_ms, wall_ms
+from xmesh_mesh.gateway.conversation import Conversation, Do, Line
+from xmesh_mesh.gateway.link import Link
+from xmesh_mesh.gateway.pace import Pace
+from xmesh_mesh.gateway.refusals import Refusals
+from xmesh_mesh.gateway.store import Outgoing, Pair, Store
+from xmesh_mesh.gateway.talk import Counterpart
+from xmesh_mesh.record import decode
+from xmesh_mesh.wire import frames
+from xmesh_mesh.wire.errors import WireError
+
+__all__ = ["Remote"]
+
+PAGE: Final = 16
+
+
+class Remote:
+    """``moved`` is called when the remote has certainly got more of what we say.
+
+    ``first`` says that nobody of this name was ever met before; what it shows then is old news.
+    """
+
+    def __init__(
+        self, pair: Pair, counterpart: Counterpart, store: Store, moved: Callable[["Remote"], None]
+    ) -> None:
+        now = now_ms()
+        self.pair = pair
+        self.counterpart = counterpart
+        cursor, known = store.meet(pair, wall_ms())
+        self.first = not known
+        self.conversation = Conversation(pair.local, pair.remote, cursor)
+        self.links: dict[Line, Link] = {}
+        self.refusals = Refusals()
+        self.pace = Pace(now)
+        self.sent = 0
+        self.received = 0
+        self.last_seen_ms = wall_ms()
+        self._store = store
+        self._moved = moved
+        self._pumping: asyncio.Task[None] | None = None
+
+    def attach(self, link: Link, counterpart: Counterpart) -> list[Link]:
+        """Take a link whose handshake is through; return those that are to be closed for it."""
+        self.counterpart = counterpart
+        if link.line is not None:
+            self.conversation.renewed(link.line)
+            return []
+        now = now_ms()
+        line = Line(link.wire.transport, counterpart.secure, link.wire.outbound, now)
+        superfluous = self.conversation.add(line, now)
+        if line not in superfluous:
+            link.line = line
+            self.links[line] = link
+        return [link if each is line else self.links.pop(each) for each in superfluous]
+
+    def detach(self, link: Link) -> None:
+        """A link is gone; what it carried without an answer goes over another."""
+        if link.line is not None and self.links.pop(link.line, None) is not None:
+            self.conversation.remove(link.line)
+            self.first = False
+            self.pump()
+
+    def heard(self, link: Link, frame: frames.Frame | frames.Unknown) -> None:
+        self.last_seen_ms = wall_ms()
+        if link.line is not None and self.conversation.heard(link.line, frame, now_ms()):
+            self._moved(self)
+        if isinstance(frame, frames.Pong):
+            self.pump()
+
+    def tick(self) -> list[tuple[Link, bool]]:
+        """Send the pings that are due; return the links to close, and whether each was mute."""
+        now = now_ms()
+        for line, link in self.links.items():
+            if link.busy:
+                # What comes is still being read, more slowly; that is no silence.
+                line.pulse.heard(frames.Unknown(""), now)
+        lost: list[tuple[Link, bool]] = []
+        for deed in self.conversation.tick(now):
+            link = self.links[deed.line]
+            if deed.do is Do.PING:
+                _send(link, frames.Ping())
+            else:
+                lost.append((link, deed.do is Do.CLOSE_MUTE))
+        self.pump()
+        return lost
+
+    def pump(self) -> None:
+        """Send what is next for this remote, in the background."""
+        if self.links and (self._pumping is None or self._pumping.done()):
+            self._pumping = asyncio.create_task(self._pump())
+
+    def stop(self) -> None:
+        if self._pumping is not None:
+            self._pumping.cancel()
+
+    def preferred(self) -> Link | None:
+        line = self.conversation.preferred(now_ms())
+        return self.links[line] if line is not None else None
+
+    def attest(self, frame: frames.AttestationFrame) -> None:
+        """Show an attestation; it is kept nowhere, and lost where there is no link."""
+        link = self.preferred()
+        if link is not None:
+            _send(link, frame)
+
+    def status(self) -> dict[str, Any]:
+        """Return the row of ``peers``, without what only the endpoint knows."""
+        now, best = now_ms(), self.preferred()
+        return {
+            "node_id": self.pair.remote,
+            "name": self.counterpart.name,
+            "group": self.pair.group,
+            "implementation": self.counterpart.implementation,
+            "preferred": best.wire.transport if best else None,
+            "transports": [_transport(line, link, now) for line, link in self.links.items()],
+            "last_seen_ms": self.last_seen_ms,
+            "sent": self.sent,
+            "received": self.received,
+            "waiting": self._store.waiting(self.pair, self.conversation.feed.cursor),
+            "refused": self.refusals.counts(),
+        }
+
+    async def _pump(self) -> None:
+        try:
+            while await self._pump_page():
+                pass
+        except (OSError, StoreError):
+            return  # a dead link ends by its reader; what is unsent is tried at the next tick
+        line = self.conversation.ping_due(now_ms())
+        if line is not None:
+            _send(self.links[line], frames.Ping())
+
+    async def _pump_page(self) -> bool:
+        """Send a page; return whether there may be more to send now."""
+        link, feed = self.preferred(), self.conversation.feed
+        if link is None or feed.room <= 0:
+            return False
+        head = self._store.head()
+        page = self._store.after(self.pair, feed.sent, min(feed.room, PAGE))
+        if not page:
+            self._passed(head)
+            return False
+        sent_all = all(self._give(link, each) for each in page)
+        await link.wire.drained()
+        return sent_all
+
+    def _give(self, link: Link, outgoing: Outgoing) -> bool:
+        """Send one record; False where this link cannot carry any now."""
+        feed = self.conversation.feed
+        try:
+            link.send(link.talk.pack(decode(outgoing.record)))
+        except (WireError, RecordError) as error:
+            self.refusals.note(f"unsent-{error.code}")
+            if error.code in {"no-secret", "no-encryption"} or link.closed:
+                return False
+            self._passed(outgoing.seq)
+            return True
+        feed.took(outgoing.seq)
+        self.sent += 1
+        return True
+
+    def _passed(self, seq: int) -> None:
+        before = self.conversation.feed.cursor
+        self.conversation.feed.passed(seq)
+        if self.conversation.feed.cursor != before:
+            self._moved(self)
+
+
+def _send(link: Link, frame: frames.Frame) -> None:
+    """Send what nobody waits for."""
+    try:
+        link.send(frame)
+    except WireError:
+        link.close()
+
+
+def _transport(line: Line, link: Link, now: int) -> dict[str, Any]:
+    return {
+        "kind": line.transport,
+        "secure": line.secure,
+        "address": link.wire.address,
+        "since_s": (now - line.since_ms) // 1_000,
+        "heard_s_ago": (now - line.heard_ms) // 1_000,
+        "healthy": line.is_well(now),
+    }

@@ -1,0 +1,63 @@
+"""Who is let in: the pins of a group in one trust mode, as both handshakes ask for them."""
+
+from collections.abc import Mapping
+
+from xmesh_mesh.gateway.talk import Counterpart
+from xmesh_mesh.pins import PinResult, Pins, Quarantined, Trust, Why
+from xmesh_mesh.wire.errors import WireError
+from xmesh_mesh.wire.trust import Floor, KeyVerdict
+
+__all__ = ["Gatekeeper"]
+
+_VERDICTS = {
+    PinResult.FIRST: KeyVerdict.TRUSTED,
+    PinResult.SAME: KeyVerdict.TRUSTED,
+    PinResult.CHANGED: KeyVerdict.CHANGED,
+    PinResult.UNKNOWN: KeyVerdict.UNKNOWN,
+}
+
+
+class Gatekeeper:
+    """For one local peer. StoreError where the pins cannot be used."""
+
+    def __init__(self, pins: Pins, mode: Trust, own_id: str) -> None:
+        self.mode = mode
+        self._pins = pins
+        self._own_id = own_id
+
+    def check(self, node_id: str, key: bytes | None, name: str) -> KeyVerdict:
+        """A ``wire.trust.KeyCheck``."""
+        return _VERDICTS[self._pins.admit(node_id, key, name, self.mode)]
+
+    def floor(self) -> Floor:
+        return Floor(self._pins.secure_nodes())
+
+    def key(self, node_id: str) -> bytes | None:
+        return self._pins.key(node_id)
+
+    def enter(self, counterpart: Counterpart, local: Mapping[str, str]) -> None:
+        """Let in a node whose handshake is through; ``local`` names our peers by node id.
+
+        WireError ``self-loop`` for one of our own, ``not-trusted`` for a stranger under the name
+        of one, who is quarantined.
+        """
+        if counterpart.node_id in local:
+            raise WireError("self-loop", f"{counterpart.name} is a peer of this host")
+        if counterpart.name in local.values():
+            self.quarantine(counterpart, "our-name")
+            raise WireError("not-trusted", f"{counterpart.name} is the name of a peer of this host")
+        if counterpart.secure:
+            self._pins.note_secure(counterpart.node_id)
+
+    def quarantine(self, counterpart: Counterpart, why: Why) -> None:
+        key = counterpart.public_key
+        self._pins.quarantine(counterpart.node_id, key, counterpart.name, why)
+
+    def may_be_unsigned(self, node_id: str) -> bool:
+        return self.mode == "open" and not self._pins.has_signed(node_id)
+
+    def signed(self, node_id: str) -> None:
+        self._pins.note_signed(node_id)
+
+    def quarantined(self) -> list[Quarantined]:
+        return self._pins.quarantined()

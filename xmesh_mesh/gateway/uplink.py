@@ -1,0 +1,207 @@
+"""One local peer's connection to a relay, and the links to those who are there too."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from xmesh_mesh.gateway.clock import now_ms
+from xmesh_mesh.gateway.endpoint import Endpoint, Say
+from xmesh_mesh.gateway.relay_peer import RelayPeers
+from xmesh_mesh.gateway.talks import Talks
+from xmesh_mesh.wire import relay
+from xmesh_mesh.wire.errors import WireError
+from xmesh_mesh.wire.frames import Frame
+from xmesh_mesh.wire.relay import RelayClient
+from xmesh_mesh.wire.relay_retry import Retry
+
+__all__ = ["Uplink"]
+
+OPEN_S: Final = 10.0
+CLOSE_S: Final = 3.0
+HIGH_WATER: Final = 262_144  # bytes unsent, from which on records wait
+MAX_UNSENT: Final = 8_388_608  # bytes unsent: the relay does not read, and is left
+
+
+class Uplink:
+    """``run`` comes back to the relay for as long as that makes sense."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        endpoint: Endpoint,
+        talks: Talks,
+        say: Say,
+        local: Callable[[], frozenset[str]],
+    ) -> None:
+        self.state = "connecting"
+        self.reason = ""
+        self._url = url
+        self._token = token
+        self._endpoint = endpoint
+        self._say = say
+        self._peers = RelayPeers(endpoint, talks, self, local)
+        self._client: RelayClient | None = None
+        self._socket: ClientConnection | None = None
+        self._unsent: asyncio.Queue[bytes] = asyncio.Queue()
+        self._unsent_bytes = 0
+        self._room = asyncio.Event()
+
+    def status(self) -> dict[str, Any]:
+        return {"url": self._url, "state": self.state, "reason": self.reason}
+
+    async def run(self) -> None:
+        """Connect, and again after each loss by the rules of ``wire.relay_retry``."""
+        retry = Retry()
+        while True:
+            at_ms = await self._once(retry)
+            if at_ms is None:
+                self.state = "stopped"
+                self._endpoint.collide(
+                    f"{self._endpoint.own.name} runs somewhere else too: "
+                    f"the relay {self._url} says so ({self.reason})"
+                )
+                return
+            self.state = "waiting"
+            await asyncio.sleep((at_ms - now_ms()) / 1_000)
+
+    def tick(self) -> None:
+        """Do what is due: a relay that is silent is left, links that ended begin anew."""
+        client = self._client
+        if client is not None:
+            self._follow_all(client.tick(now_ms()))
+            self._peers.tick()
+
+    def send(self, node_id: str, frame: Frame) -> None:
+        """Send a frame to one node; WireError where it may not, or cannot, leave now."""
+        if self._client is None:
+            raise WireError("not-sendable", "there is no connection to the relay")
+        self._put(self._client.send(node_id, frame).text)
+
+    async def drained(self) -> None:
+        """Wait until there is room for more; OSError where the connection is gone."""
+        while self._unsent_bytes > HIGH_WATER:
+            self._room.clear()
+            await self._room.wait()
+        if self._client is None:
+            raise ConnectionResetError("the relay is gone")
+
+    async def _once(self, retry: Retry) -> int | None:
+        """Live through one connection; return when to make the next one."""
+        client = RelayClient(
+            self._endpoint.own.node_id, self._endpoint.own.name, self._token or None, now_ms()
+        )
+        self.state = "connecting"
+        code, clean = await self._connected(client, retry)
+        registered = client.registered
+        client.closed()
+        return retry.lost(
+            code,
+            clean=clean,
+            registered=registered,
+            now_ms=now_ms(),
+            jitter=random.random(),  # noqa: S311 - it spreads load and hides nothing
+        )
+
+    async def _connected(self, client: RelayClient, retry: Retry) -> tuple[int | None, bool]:
+        """Return the close code, if any, and whether the relay knows that we are gone."""
+        socket: ClientConnection | None = None
+        try:
+            async with connect(self._url, **_OPTIONS) as socket:
+                await self._live(client, socket, retry)
+        except (OSError, TimeoutError, WebSocketException) as error:
+            self._note(str(error) or type(error).__name__)
+        finally:
+            self._leave()
+        if socket is None:
+            return None, True
+        if socket.close_code not in {None, 1006}:
+            self._note(f"closed with {socket.close_code} {socket.close_reason or ''}".strip())
+        protocol = socket.protocol
+        clean = protocol.close_rcvd is not None and protocol.close_sent is not None
+        return socket.close_code, clean
+
+    async def _live(self, client: RelayClient, socket: ClientConnection, retry: Retry) -> None:
+        self._client, self._socket = client, socket
+        self._put(client.opened(now_ms()).text)
+        writer = asyncio.create_task(self._write(socket))
+        try:
+            async for message in socket:
+                text = message.encode() if isinstance(message, str) else message
+                self._received(client, text, retry)
+        finally:
+            writer.cancel()
+
+    def _received(self, client: RelayClient, text: bytes, retry: Retry) -> None:
+        was_joined = client.phase is relay.Phase.JOINED
+        try:
+            events = client.receive(text, now_ms())
+        except WireError:
+            return  # a relay's nonsense is dropped
+        if client.phase is relay.Phase.JOINED and not was_joined:
+            retry.joined(now_ms())
+            self.state, self.reason = "joined", ""
+            self._say("info", "relay-joined", f"{self._endpoint.own.name} is on {self._url}.")
+        self._follow_all(events)
+
+    def _follow_all(self, events: list[relay.Event]) -> None:
+        for event in events:
+            match event:
+                case relay.Send():
+                    self._put(event.text)
+                case relay.Report():
+                    self._note(event.text)
+                case relay.Leave():
+                    self._note(event.reason)
+                    self._hang_up()
+                case _:
+                    self._peers.follow(event)
+
+    async def _write(self, socket: ClientConnection) -> None:
+        try:
+            while True:
+                text = await self._unsent.get()
+                await socket.send(text, text=True)
+                self._unsent_bytes -= len(text)
+                self._room.set()
+        except ConnectionClosed:
+            pass  # the reader sees it too
+
+    def _put(self, text: bytes) -> None:
+        self._unsent.put_nowait(text)
+        self._unsent_bytes += len(text)
+        if self._unsent_bytes > MAX_UNSENT:
+            self._note("the relay does not read")
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._socket.close_timeout = CLOSE_S
+            self._closing = asyncio.create_task(self._socket.close())
+
+    def _leave(self) -> None:
+        self._client = self._socket = None
+        self._unsent = asyncio.Queue()
+        self._unsent_bytes = 0
+        self._room.set()
+        self._peers.clear()
+
+    def _note(self, reason: str) -> None:
+        """Keep a reason for people, and log it where it is a new one."""
+        if reason != self.reason:
+            self._say("warning", "relay", f"{self._endpoint.own.name} at {self._url}: {reason}")
+        self.reason = reason
+
+
+_OPTIONS: Final[dict[str, Any]] = {
+    "compression": None,
+    "max_size": relay.MAX_MESSAGE,
+    "ping_interval": None,  # the relay has a keepalive of its own
+    "open_timeout": OPEN_S,
+    "close_timeout": CLOSE_S,
+    "user_agent_header": None,
+}
