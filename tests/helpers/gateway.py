@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 from helpers.bus import BusProcess
 
 from xmesh_mesh.bus.client import BusClient, Delivery
@@ -23,6 +24,8 @@ from xmesh_mesh.introduction import Introduction, introduce
 from xmesh_mesh.paths import RuntimeDir
 from xmesh_mesh.record import Record, compose, decode, encode
 from xmesh_mesh.signing import assertion_id, sign, sign_bytes
+from xmesh_mesh.wire import frames, records
+from xmesh_mesh.wire.codec import FrameReader, pack
 from xmesh_mesh.wire.secure import Role, proof_payload
 
 GROUP = "lab"
@@ -227,3 +230,78 @@ class Host:
 
 def new_node_id() -> str:
     return uuid7(time.time_ns() // 1_000_000)
+
+
+class Raw:
+    """Somebody on a plain TCP connection who may say anything: how deployed nodes speak."""
+
+    def __init__(self, identity: Identity, group: str = GROUP) -> None:
+        self.identity = identity
+        self.group = group
+        self.frames: list[frames.Frame | frames.Unknown] = []
+        self.closed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def connect(self, port: int, *, read: bool = True) -> Self:
+        self._reader, self.writer = await asyncio.open_connection(LOOPBACK, port)
+        if read:
+            self._task = asyncio.create_task(self._read())
+        return self
+
+    async def greet(self, port: int, **changes: Any) -> Self:
+        """Connect, and return once the handshake was answered."""
+        await self.connect(port)
+        self.send(self.handshake(**changes))
+        await until(lambda: self.frames or self.closed.is_set(), "an answer")
+        return self
+
+    def handshake(self, **changes: Any) -> frames.Handshake:
+        values: dict[str, Any] = {
+            "node_id": self.identity.node_id,
+            "name": self.identity.name,
+            "version": "0.2.3",
+            "extensions": [],
+            "room": self.group,
+            "public_key": b64u(self.identity.public_key),
+            "lifecycle_role": "participant",
+        }
+        return frames.Handshake(**(values | changes))
+
+    def send(self, *said: frames.Frame) -> None:
+        for frame in said:
+            self.writer.write(pack(msgspec.json.encode(frame)))
+
+    def record(self, focus: str, **changes: Any) -> Record:
+        """Return a record, signed as this node would."""
+        values: dict[str, Any] = {
+            "created_by": self.identity.name,
+            "created_ms": time.time_ns() // 1_000_000,
+            "group": self.group,
+        }
+        return sign(compose({"focus": focus}, **(values | changes)), self.identity.seed)
+
+    def say(self, focus: str, **changes: Any) -> None:
+        self.send(records.cmb(self.record(focus, **changes)))
+
+    def of(self, kind: type[frames.Frame]) -> list[Any]:
+        return [each for each in self.frames if isinstance(each, kind)]
+
+    def focus(self) -> list[str]:
+        """Return the focus of each record that came."""
+        return [records.record_of(each.cmb).text("focus") for each in self.of(frames.Cmb)]
+
+    async def close(self) -> None:
+        self.writer.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _read(self) -> None:
+        reader = FrameReader()
+        try:
+            while data := await self._reader.read(65_536):
+                self.frames += [frames.decode(payload) for payload in reader.receive(data)]
+        except ConnectionError:
+            pass
+        finally:
+            self.closed.set()
