@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+from helpers import netns
 from helpers.bus import BusProcess
 
 from xmesh_mesh.bus.client import BusClient, Delivery
@@ -112,9 +113,13 @@ class Peer:
 
 
 class Host:
-    """One machine's worth. ``home`` may be another host's: then they share a registry."""
+    """One machine's worth. ``home`` may be another host's: then they share a registry.
 
-    def __init__(self, home: Path | None = None) -> None:
+    ``net``: the network namespace that a gateway's process runs in; loopback otherwise.
+    """
+
+    def __init__(self, home: Path | None = None, net: netns.Host | None = None) -> None:
+        self.net = net
         self.root = Path(tempfile.mkdtemp(prefix="xg-", dir="/tmp"))
         self.runtime = RuntimeDir(self.root / "r").ensure()
         self.home = home or self.root / "home"
@@ -181,13 +186,13 @@ class Host:
         reader, writer = os.pipe()
         environment = os.environ | {
             "XMESH_RUNTIME_DIR": str(self.runtime.root),
-            "XMESH_LAN_ADDRESSES": LOOPBACK,
+            "XMESH_LAN_ADDRESSES": "" if self.net else LOOPBACK,
             "XMESH_READY_FD": str(writer),
             "HOME": str(self.home),
         }
         with (self.root / "gateway.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "xmesh_mesh.gateway.main"),
+                *self._command(sys.executable, "-m", "xmesh_mesh.gateway.main"),
                 env=environment,
                 pass_fds=(writer,),
                 stderr=log,
@@ -197,6 +202,9 @@ class Host:
         os.close(reader)
         assert said == b"ready\n", (self.root / "gateway.log").read_text()
         assert await self.ask(self.plan(**options)) == {"ok": True}
+
+    def _command(self, *argv: str) -> list[str]:
+        return self.net.command(*argv) if self.net else list(argv)
 
     async def kill_process(self) -> None:
         assert self.process is not None
@@ -210,6 +218,11 @@ class Host:
         answer: dict[str, Any] = json.loads(await reader.readline())
         writer.close()
         return answer
+
+    async def links(self) -> dict[str, Any]:
+        """Return the peers of a gateway process by the remote's name."""
+        status = await self.ask({"cmd": "status"})
+        return {row["name"]: row for row in status["peers"]}
 
     def rows(self) -> dict[str, Any]:
         """Return the gateway's peers by the remote's name."""

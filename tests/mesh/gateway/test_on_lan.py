@@ -1,0 +1,68 @@
+"""Gateways as processes on a LAN of network namespaces: real multicast, real TCP, real kills."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import netns, stock
+from helpers.gateway import Host, until
+from helpers.netns import Lan
+from helpers.stock import StockNode
+
+pytestmark = pytest.mark.skipif(netns.unavailable() is not None, reason=str(netns.unavailable()))
+needs_stock = pytest.mark.skipif(
+    stock.unavailable(stock.SYM) is not None, reason=str(stock.unavailable(stock.SYM))
+)
+
+
+@pytest.fixture
+def lan() -> Iterator[Lan]:
+    with netns.lan("one", "two") as made:
+        yield made
+
+
+async def test_two_hosts_find_each_other_by_multicast(lan: Lan) -> None:
+    async with Host(net=lan.hosts[0]) as left, Host(net=lan.hosts[1]) as right:
+        alice, bob = await left.peer("alice", "0"), await right.peer("bob", "1")
+        await left.start_process()
+        await right.start_process()
+        await until(lambda: "bob" in alice.met and "alice" in bob.met, "an introduction")
+        await alice.say("from alice")
+        await bob.say("from bob")
+        await until(lambda: alice.heard and bob.heard, "records")
+        row = (await left.links())["bob"]
+        assert [each["secure"] for each in row["transports"]] == [True]
+        assert row["transports"][0]["address"].startswith(lan.hosts[1].address)
+
+
+async def test_a_killed_gateway_loses_nothing_that_was_said_meanwhile(lan: Lan) -> None:
+    async with Host(net=lan.hosts[0]) as left, Host(net=lan.hosts[1]) as right:
+        alice, bob = await left.peer("alice", "0"), await right.peer("bob", "1")
+        await left.start_process()
+        await right.start_process()
+        await until(lambda: "bob" in alice.met and "alice" in bob.met, "an introduction")
+        for number in range(30):
+            await alice.say(f"word {number}")
+            if number == 10:
+                await left.kill_process()
+            if number == 20:
+                await left.start_process()
+        await until(lambda: len(bob.got) >= 30, "all words")
+        assert bob.heard == [f"word {number}" for number in range(30)]
+
+
+@needs_stock
+async def test_a_stock_node_on_the_lan_is_heard_and_hears(lan: Lan, tmp_path: Path) -> None:
+    async with Host(net=lan.hosts[0]) as left:
+        alice = await left.peer("alice", "0")
+        await left.start_process()
+        with StockNode(tmp_path, "sam", "lab", host=lan.hosts[1]) as node:
+            await until(lambda: "sam" in alice.met, "the stock node's introduction")
+            said = await alice.say("the harbour crane needs a gearbox")
+            found = await asyncio.to_thread(node.accepted, "the harbour crane needs a gearbox")
+            assert found["key"] == said.key
+            await asyncio.to_thread(node.remember, "lighthouses need painting")
+            await until(lambda: alice.heard == ["lighthouses need painting"], "what sam says")
+            assert await asyncio.to_thread(node.fetch, said.key)
+            assert node.complaints() == []
