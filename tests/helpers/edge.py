@@ -1,0 +1,271 @@
+"""A host's edge without models: a bus, a gateway, and members that tests speak through.
+
+A member is a whole local peer to the gateway: it joins the bus, signs what it says, and gives the
+proofs that handshakes ask for. What it is delivered is kept in order, each record once.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from helpers.bus import BusProcess, make_identity, wait_until
+from helpers.netns import Host
+
+from xmesh_mesh.bus.client import BusClient, Delivery
+from xmesh_mesh.canonical import b64u
+from xmesh_mesh.identity import Identity
+from xmesh_mesh.introduction import introduce
+from xmesh_mesh.paths import RuntimeDir
+from xmesh_mesh.record import Record, compose, decode, encode
+from xmesh_mesh.signing import assertion_id, sign, sign_bytes
+from xmesh_mesh.wire.secure import Role, proof_payload
+
+T = TypeVar("T")
+Json = dict[str, Any]
+_ANSWER_S = 5.0
+
+
+class Loop:
+    """An event loop in a thread of its own, for clients that outlive one call of a test."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T], timeout_s: float = 20) -> T:
+        return self.begin(work).result(timeout_s)
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+class Member:
+    """A local peer. ``heard`` holds what was delivered to it, oldest first, and when (ms)."""
+
+    def __init__(self, loop: Loop, bus: Path, identity: Identity, group: str) -> None:
+        self.identity = identity
+        self.node_id = identity.node_id
+        self.name = identity.name
+        self.group = group
+        self.heard: list[tuple[float, Delivery, Record]] = []
+        self.said: list[Record] = []
+        self.ended: BaseException | None = None
+        self._loop = loop
+        introduction = introduce(identity, group, implementation="test", now_ms=_now_ms())
+        self._client = BusClient(bus, introduction, prove=self._prove, position=self._position)
+        self._at: tuple[str, int] | None = None
+
+    def join(self) -> Self:
+        welcome = self._loop.run(self._client.connect(20))
+        self._at = (welcome.epoch, welcome.cursor)
+        self._listening = self._loop.begin(self._listen())
+        return self
+
+    def leave(self) -> None:
+        self._loop.run(self._client.close())
+        self._listening.exception(10)
+
+    def compose(self, focus: str, *, to: str | None = None, **more: Any) -> Record:
+        arguments: Json = {"created_by": self.name, "created_ms": _now_ms(), "group": self.group}
+        record = compose({"focus": focus}, **{**arguments, "to": to, **more})
+        return sign(record, self.identity.seed)
+
+    def say(self, *focus: str, to: str | None = None, **more: Any) -> list[Record]:
+        """Say something of each; return when the bus has all of it on disk."""
+        records = [self.compose(each, to=to, **more) for each in focus]
+        self._loop.run(self._publish(records), 60)
+        self.said += records
+        return records
+
+    def texts(self, *, by: str = "") -> list[str]:
+        """Return the focus of everything heard, of one author where ``by`` names it."""
+        heard = list(self.heard)
+        return [r.text("focus") for _, _, r in heard if by in {"", r.created_by}]
+
+    def hears(self, *focus: str, timeout_s: float = 20) -> None:
+        """Return once all of these were delivered."""
+        wanted = set(focus)
+        wait_until(lambda: wanted <= set(self.texts()), self._missing(wanted), timeout_s)
+
+    def _missing(self, wanted: set[str]) -> str:
+        return f"{self.name} hears all of {sorted(wanted)[:5]}…"
+
+    async def _publish(self, records: Sequence[Record]) -> None:
+        for record in records:
+            await self._client.publish(assertion_id(record), encode(record), record.to)
+
+    async def _listen(self) -> None:
+        try:
+            async for delivery in self._client.deliveries():
+                self._at = (delivery.epoch, delivery.seq)
+                record = decode(delivery.record)
+                self.heard.append((time.monotonic() * 1000, delivery, record))
+                self._client.ack(delivery.seq)
+        except BaseException as error:
+            self.ended = error
+            raise
+
+    def _prove(self, role: Role, transcript: bytes) -> str:
+        return b64u(sign_bytes(proof_payload(role, transcript), self.identity.seed))
+
+    def _position(self) -> tuple[str, int] | None:
+        return self._at
+
+
+class Edge:
+    """A bus and a gateway on one host; ``plan`` says which members are on the wire, and how."""
+
+    def __init__(self, root: Path, name: str, host: Host | None = None) -> None:
+        self.runtime = RuntimeDir(root / name).ensure()
+        self.host = host
+        self.members: dict[str, Member] = {}
+        self.gateway: subprocess.Popen[bytes] | None = None
+        self._stack = ExitStack()
+        self._loop = Loop()
+        self._stack.callback(self._loop.close)
+        self._plan: list[Json] = []
+
+    def __enter__(self) -> Self:
+        self._bus = self._stack.enter_context(BusProcess(self.runtime))
+        self.start_gateway()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for member in self.members.values():
+            member.leave()
+        if self.gateway is not None and self.gateway.poll() is None:
+            self.end_gateway()
+        self._stack.close()
+
+    # Members and the plan
+
+    def member(self, name: str, group: str = "lab", **plan: Any) -> Member:
+        """Join somebody and put it on the wire as ``plan`` says (``lan``, ``relay``, …)."""
+        member = Member(self._loop, self._bus.socket, make_identity(name), group)
+        self.members[name] = member.join()
+        self._plan.append({"name": name, "group": group, "lan": True, "relay": "", **plan})
+        self.send_plan()
+        return member
+
+    def plan_of(self, name: str) -> Json:
+        return next(row for row in self._plan if row["name"] == name)
+
+    def replan(self, name: str, **plan: Any) -> None:
+        self.plan_of(name).update(plan)
+        self.send_plan()
+
+    def send_plan(self) -> None:
+        rows = [{"relay_token": "", "trust": "tofu", **row} for row in self._plan]
+        answer = self.ask({"cmd": "plan", "peers": rows})
+        assert answer.get("ok"), answer
+
+    # The gateway
+
+    def start_gateway(self) -> None:
+        reader, writer = os.pipe()
+        home = {"HOME": str(self.runtime.root), "XMESH_RUNTIME_DIR": str(self.runtime.root)}
+        command = [sys.executable, "-m", "xmesh_mesh.gateway.main"]
+        with self._log.open("ab") as log:
+            self.gateway = subprocess.Popen(
+                self.host.command(*command) if self.host else command,
+                env={**os.environ, **home, "XMESH_READY_FD": str(writer)},
+                pass_fds=(writer,), stderr=log, stdout=log,
+            )  # fmt: skip
+        os.close(writer)
+        said = os.read(reader, 16)
+        os.close(reader)
+        assert said == b"ready\n", self.log()
+        if self._plan:
+            self.send_plan()
+
+    def end_gateway(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.gateway is not None
+        self.gateway.send_signal(number)
+        return self.gateway.wait(20)
+
+    def kill_gateway(self) -> None:
+        self.end_gateway(signal.SIGKILL)
+
+    def ask(self, request: Json) -> Json:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(_ANSWER_S)
+            client.connect(str(self.runtime.gateway_socket))
+            client.sendall(json.dumps(request).encode() + b"\n")
+            answer: Json = json.loads(client.makefile("rb").readline())
+        return answer
+
+    def status(self) -> Json:
+        return self.ask({"cmd": "status"})
+
+    def endpoint(self, name: str) -> Json:
+        return next(each for each in self.status()["endpoints"] if each["name"] == name)
+
+    def peers(self, local: str = "") -> list[Json]:
+        """Return the remotes, of one local peer where ``local`` names it."""
+        return [peer for peer in self.status()["peers"] if local in {"", peer["local"]}]
+
+    def transports(self, local: str, remote: str) -> list[Json]:
+        """Return the transports that a local peer has to the node ``remote`` now."""
+        found = (peer for peer in self.peers(local) if peer["node_id"] == remote)
+        return [each for peer in found for each in peer["transports"]]
+
+    def until_linked(self, local: str, remote: str, kind: str = "", timeout_s: float = 20) -> None:
+        wait_until(
+            lambda: any(kind in {"", t["kind"]} for t in self.transports(local, remote)),
+            f"{local} has a {kind} link to {remote[:13]}; {self.peers(local)}", timeout_s,
+        )  # fmt: skip
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def _log(self) -> Path:
+        return self.runtime.root / "gateway.log"
+
+
+def eventually(holds: Callable[[], T], what: str, timeout_s: float = 20) -> T:
+    """Return what ``holds`` returns once that is true."""
+    found: list[T] = []
+
+    def look() -> bool:
+        found[:] = [holds()]
+        return bool(found[0])
+
+    wait_until(look, what, timeout_s)
+    return found[0]
+
+
+def linked(one: Edge, two: Edge, kind: str = "", timeout_s: float = 20) -> None:
+    """Return once every member of one edge has a link to every member of the other."""
+    for here, there in ((one, two), (two, one)):
+        for local in here.members.values():
+            for remote in there.members.values():
+                if local.group == remote.group:
+                    here.until_linked(local.name, remote.node_id, kind, timeout_s)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
