@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
@@ -83,14 +83,20 @@ class Member:
         self._loop.run(self._client.close())
         self._listening.exception(10)
 
-    def compose(self, focus: str, *, to: str | None = None, **more: Any) -> Record:
+    def compose(self, texts: Mapping[str, str], **more: Any) -> Record:
         arguments: Json = {"created_by": self.name, "created_ms": _now_ms(), "group": self.group}
-        record = compose({"focus": focus}, **{**arguments, "to": to, **more})
-        return sign(record, self.identity.seed)
+        return sign(compose(texts, **{**arguments, **more}), self.identity.seed)
 
-    def say(self, *focus: str, to: str | None = None, **more: Any) -> list[Record]:
-        """Say something of each; return when the bus has all of it on disk."""
-        records = [self.compose(each, to=to, **more) for each in focus]
+    def say(self, *focus: str, **more: Any) -> list[Record]:
+        """Say one record about each; ``more`` are arguments of ``compose``, such as ``to``."""
+        return self.publish([self.compose({"focus": each}, **more) for each in focus])
+
+    def say_all(self, texts: Mapping[str, str], **more: Any) -> list[Record]:
+        """Say one record of several fields."""
+        return self.publish([self.compose(texts, **more)])
+
+    def publish(self, records: list[Record]) -> list[Record]:
+        """Return when the bus has all of it on disk."""
         self._loop.run(self._publish(records), 60)
         self.said += records
         return records

@@ -138,11 +138,14 @@ class StockNode:
     def events(self, name: str, **wanted: Any) -> list[list[Any]]:
         return [line["values"] for line in list(self.io.lines) if _is(line, name, wanted)]
 
-    def accepted(self, focus: str, timeout_s: float = 15) -> Line:
-        """Return the entry of a record about ``focus``, once it was accepted."""
+    def accepted(self, key: str, timeout_s: float = 15) -> Line:
+        """Return the entry of the record that was sent under ``key``, once it was accepted.
+
+        A node with memories keeps of a record what it can judge, under an address of its own.
+        """
         line = self.io.await_line(
-            lambda line: line.get("event") == "cmb-accepted" and _focus(line) == focus,
-            f"{self.name} accepts {focus!r}; {self.complaints()}",
+            lambda line: line.get("event") == "cmb-accepted" and key in _keys(line),
+            f"{self.name} accepts {key}; {self.complaints()}",
             timeout_s,
         )
         entry: Line = line["values"][0]
@@ -151,7 +154,7 @@ class StockNode:
     def complaints(self) -> list[Line]:
         """Return what it has counted as refused, forged or undelivered."""
         metrics = (values[0] for values in self.events("metric"))
-        words = ("rejected", "unverif", "forged", "undelivered", "severed")
+        words = ("rejected", "unverif", "forged", "undelivered")
         return [metric for metric in metrics if any(word in metric["type"] for word in words)]
 
 
@@ -162,9 +165,15 @@ def _is(line: Line, name: str, wanted: Mapping[str, Any]) -> bool:
     return not wanted or (isinstance(first, dict) and wanted.items() <= first.items())
 
 
-def _focus(line: Line) -> Any:
-    cmb = line["values"][0].get("cmb") or {}
-    return cmb.get("categories", {}).get("focus", {}).get("text")
+def _keys(line: Line) -> list[Any]:
+    """Return the addresses that an entry goes by: as it came, and as it is kept."""
+    entry = line["values"][0]
+    cmb = entry.get("cmb") or {}
+    return [
+        entry.get("_incomingKey"),
+        cmb.get("metadata", {}).get("key"),
+        cmb.get("admission", {}).get("of"),
+    ]
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""What ``scripts/interop`` shows, scene by scene."""
