@@ -234,6 +234,11 @@ class Host:
         found = [row for row in self.gateway.status()["endpoints"] if row["name"] == name]
         return found[0] if found else {}
 
+    async def wired(self, name: str) -> dict[str, Any]:
+        """Return the endpoint of a peer once it listens on the LAN."""
+        await until(lambda: self.endpoint(name).get("secure_port"), f"{name} on the wire")
+        return self.endpoint(name)
+
     def said(self, event: str) -> list[str]:
         return [text for _, kind, text in self.log if kind == event]
 

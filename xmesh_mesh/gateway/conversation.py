@@ -114,11 +114,15 @@ class Conversation:
 
     def preferred(self, now_ms: int) -> Line | None:
         """Return the line to send on. The feed goes back to what is vouched for on a change."""
-        best = min(self.lines, key=lambda line: _rank(line, now_ms), default=None)
+        best = self._best(now_ms)
         if best is not self._carrier:
             self._carrier = best
             self.feed.rewind()
         return best
+
+    def would_change(self, now_ms: int) -> bool:
+        """Return whether another line is the better one by now."""
+        return self._best(now_ms) is not self._carrier
 
     def ping_due(self, now_ms: int) -> Line | None:
         """Return the line to ping because of what was sent on it; the ping counts as sent."""
@@ -134,6 +138,9 @@ class Conversation:
         deeds = [deed for line in list(self.lines) if (deed := self._beat(line, now_ms))]
         repeat = self._repeat(now_ms)
         return [*deeds, repeat] if repeat else deeds
+
+    def _best(self, now_ms: int) -> Line | None:
+        return min(self.lines, key=lambda line: _rank(line, now_ms), default=None)
 
     def _keep(self, old: Line, new: Line, now_ms: int) -> Keep:
         if old.secure != new.secure:

@@ -9,10 +9,11 @@ from typing import Final
 from xmesh_mesh.gateway.services import Sighting
 from xmesh_mesh.wire.links import Cause, dial_after
 
-__all__ = ["AGAIN_MAX_MS", "AGAIN_MS", "MAX_PROSPECTS", "Prospects"]
+__all__ = ["AGAIN_MAX_MS", "AGAIN_MS", "MAX_PROSPECTS", "STABLE_MS", "Prospects"]
 
 AGAIN_MS: Final = 1_000
-AGAIN_MAX_MS: Final = 60_000
+AGAIN_MAX_MS: Final = 15_000
+STABLE_MS: Final = 10_000  # a link that ends sooner counts as a dial that failed
 MAX_PROSPECTS: Final = 1_024
 
 
@@ -51,7 +52,7 @@ class Prospects:
         self._linked.add(node_id)
         known = self._known.get(node_id)
         if known is not None:
-            known.linked, known.failures, known.not_before_ms = True, 0, 0
+            known.linked = True
 
     def lost(self, node_id: str, now_ms: int, *, mute: bool = False) -> None:
         """There is none any more."""
@@ -63,12 +64,14 @@ class Prospects:
             known.since_ms = now_ms
 
     def dialled(self, node_id: str, now_ms: int, *, failed: bool) -> None:
-        """A dial has ended, in a handshake that went through or not."""
+        """A dial has ended, or the link that came of it; ``failed``: it was of no use."""
         known = self._known.get(node_id)
         if known is None:
             return
         known.dialling = False
-        if failed:
+        if not failed:
+            known.failures = 0
+        else:
             wait_ms = min(AGAIN_MAX_MS, AGAIN_MS << min(known.failures, 16))
             known.failures += 1
             known.not_before_ms = now_ms + wait_ms

@@ -246,12 +246,20 @@ class Endpoint:
     def _remote(self, counterpart: Counterpart) -> Remote:
         remote = self.remotes.get(counterpart.node_id)
         if remote is None:
-            if len(self.remotes) >= MAX_REMOTES:
-                raise WireError("not-trusted", "there are too many remotes already")
+            self._make_room()
             pair = Pair(self.own.group, self.own.node_id, counterpart.node_id)
             remote = Remote(pair, counterpart, self._store, self._moved)
             self.remotes[counterpart.node_id] = remote
         return remote
+
+    def _make_room(self) -> None:
+        """Forget who was away longest, where there are too many; its cursor is in the store."""
+        if len(self.remotes) < MAX_REMOTES:
+            return
+        away = [each for each in self.remotes.values() if not each.links]
+        if not away:
+            raise WireError("not-trusted", "there are too many remotes already")
+        del self.remotes[min(away, key=lambda each: each.last_seen_ms).pair.remote]
 
     def _remote_of(self, link: Link) -> Remote | None:
         counterpart = link.counterpart

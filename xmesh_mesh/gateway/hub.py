@@ -41,6 +41,7 @@ class Hub:
         self._changed = changed
         self._client: GatewayClient | None = None
         self._members: dict[str, Introduction] = {}
+        self._unsaved: Position | None = None
 
     async def run(self) -> None:
         """Follow the group until cancelled, whatever becomes of the bus meanwhile."""
@@ -89,12 +90,19 @@ class Hub:
         if self._client is not None:
             self._client.collide(node_id, text)
 
+    def save(self) -> None:
+        """Note how far the journal was read where nothing was to be kept."""
+        if self._unsaved is not None:
+            self._store.advance(self.group, self._unsaved)
+            self._unsaved = None
+
     def _bus(self) -> GatewayClient:
         if self._client is None:
             raise BusError("there is no connection to the bus now")
         return self._client
 
     def _position(self) -> Position | None:
+        self.save()
         return self._store.position(self.group)
 
     def _meet(self, introduction: Introduction) -> None:
@@ -117,10 +125,14 @@ class Hub:
 
     def _keep(self, delivery: Delivery) -> None:
         """Store what a local peer says, before the bus may forget it."""
-        said = self._outgoing(delivery)
-        self._store.advance(self.group, (delivery.epoch, delivery.seq), [said] if said else [])
+        said, position = self._outgoing(delivery), (delivery.epoch, delivery.seq)
+        if said is None:
+            self._unsaved = position
+            return
+        self._store.advance(self.group, position, [said])
+        self._unsaved = None
         endpoint = self.endpoints.get(delivery.author)
-        if said and endpoint is not None:
+        if endpoint is not None:
             endpoint.said()
 
     def _outgoing(self, delivery: Delivery) -> Outgoing | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from xmesh_mesh.gateway.clock import now_ms, wall_ms
-from xmesh_mesh.gateway.dialling import Prospects
+from xmesh_mesh.gateway.dialling import STABLE_MS, Prospects
 from xmesh_mesh.gateway.endpoint import Endpoint, Say
 from xmesh_mesh.gateway.link import Link
 from xmesh_mesh.gateway.registry import EVERY_MS, Entry, Registry, is_alive, is_current, sighting_of
@@ -70,7 +70,8 @@ class Lan:
         now = now_ms()
         if self._scans and now >= self._scans[0]:
             del self._scans[0]
-            self._scans = self._scans or [now + EVERY_MS]
+            # All peers look at the same moment, so that the files are read once.
+            self._scans = self._scans or [now - now % EVERY_MS + EVERY_MS]
             self._write_entry()
             self._scan()
         for sighting in self._prospects.due(now):
@@ -84,6 +85,11 @@ class Lan:
     def withdrawn(self, node_id: str) -> None:
         self._announced.pop(node_id, None)
         self._look_at(node_id)
+
+    def rivalled(self, sighting: Sighting) -> None:
+        """Somebody announces our own node id. Only a proof of our key makes that a collision."""
+        if sighting.secure_port not in {None, self.secure_port}:
+            self._spawn(self._dial(sighting))
 
     # The registry
 
@@ -106,7 +112,7 @@ class Lan:
             self._told = True
 
     def _scan(self) -> None:
-        entries = self._registry.entries()
+        entries = self._registry.entries(now_ms())
         group, now = self._endpoint.own.group, wall_ms()
         found = {e.node_id: sighting_of(e) for e in entries if is_current(e, group, now, is_alive)}
         changed = set(found) | set(self._registered)
@@ -161,7 +167,7 @@ class Lan:
         try:
             await self._endpoint.run(link, wire.payloads())
         finally:
-            self._prospects.dialled(node_id, now_ms(), failed=not link.opened)
+            self._prospects.dialled(node_id, now_ms(), failed=not _was_stable(link))
 
     def _talk_to(self, sighting: Sighting) -> Talk:
         if sighting.secure_port is not None:
@@ -189,3 +195,7 @@ class Lan:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _was_stable(link: Link) -> bool:
+    return link.opened_ms is not None and now_ms() - link.opened_ms >= STABLE_MS

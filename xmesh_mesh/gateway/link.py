@@ -78,7 +78,7 @@ class Link:
         self.wire = wire
         self.talk = talk
         self.line: Line | None = None
-        self.opened = False
+        self.opened_ms: int | None = None
         self.closed = False
         self.mute = False  # closed because the remote does not speak to us any more
         self.busy = False  # with a frame that has come
@@ -143,8 +143,8 @@ class Link:
         if self.talk.proof_request is not None:
             opened = await self._prove(self.talk.proof_request) or opened
         if opened and self.talk.counterpart is not None:
-            self.opened = True
             await self._host.opened(self, self.talk.counterpart)
+            self.opened_ms = self.opened_ms or now_ms()
 
     async def _prove(self, request: ProofRequest) -> bool:
         try:

@@ -16,13 +16,13 @@ from msgspec import Meta
 
 from xmesh_mesh.gateway.services import Sighting, group_type
 from xmesh_mesh.identity import NODE_ID_PATTERN
-from xmesh_mesh.paths import write_atomic
 from xmesh_mesh.wire.types import Label, NodeId
 
 __all__ = ["EVERY_MS", "Entry", "Registry", "is_current", "sighting_of"]
 
 EVERY_MS: Final = 5_000  # each node writes its file anew, and looks at the others', so often
 FRESH_MS: Final = 30_000
+SAME_MS: Final = 200
 
 _MAX_FILES: Final = 1_024
 _MAX_FILE_BYTES: Final = 4_096
@@ -63,18 +63,32 @@ class Registry:
 
     def __init__(self, home: Path) -> None:
         self._path = home / ".sym" / "loopback"
+        self._read_ms: int | None = None
+        self._entries: list[Entry] = []
 
     def write(self, entry: Entry) -> None:
-        """Write a local peer's file; OSError is for the caller to tell."""
-        write_atomic(self._file(entry.node_id), msgspec.json.encode(entry))
+        """Write a local peer's file, whole; OSError is for the caller to tell.
+
+        It need not outlive a crash of the host, so nothing is synced.
+        """
+        path = self._file(entry.node_id)
+        temporary = path.with_suffix(f".json.{os.getpid()}.tmp")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.write_bytes(msgspec.json.encode(entry))
+        temporary.replace(path)
 
     def remove(self, node_id: str) -> None:
         with contextlib.suppress(OSError):
             self._file(node_id).unlink(missing_ok=True)
 
-    def entries(self) -> list[Entry]:
-        """Return what the files say, each under its own node's name; a bounded number."""
-        return list(self._read())
+    def entries(self, now_ms: int) -> list[Entry]:
+        """Return what the files say, each under its own node's name; a bounded number.
+
+        They are read once for all who ask within ``SAME_MS``.
+        """
+        if self._read_ms is None or now_ms - self._read_ms >= SAME_MS:
+            self._read_ms, self._entries = now_ms, list(self._read())
+        return self._entries
 
     def _read(self) -> Iterator[Entry]:
         for path in self._files():

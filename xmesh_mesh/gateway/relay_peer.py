@@ -154,7 +154,7 @@ class RelayPeers:
         if present is not None and present.link is link:
             # It has ended by itself, not because the node or the relay went.
             del self._present[node_id]
-            self._later(node_id, opened=link.opened)
+            self._later(node_id, opened=link.opened_ms is not None)
 
     def _may_begin(self, node_id: str, payload: bytes) -> bool:
         """A link that has failed is begun anew early only where the node wants to begin anew."""

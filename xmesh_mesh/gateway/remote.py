@@ -42,6 +42,7 @@ class Remote:
         self.sent = 0
         self.received = 0
         self.last_seen_ms = wall_ms()
+        self._hungry = True  # there may be something to send
         self._store = store
         self._moved = moved
         self._pumping: asyncio.Task[None] | None = None
@@ -88,11 +89,13 @@ class Remote:
                 _send(link, frames.Ping())
             else:
                 lost.append((link, deed.do is Do.CLOSE_MUTE))
-        self.pump()
+        if self._hungry or self.conversation.would_change(now):
+            self.pump()
         return lost
 
     def pump(self) -> None:
         """Send what is next for this remote, in the background."""
+        self._hungry = True
         if self.links and (self._pumping is None or self._pumping.done()):
             self._pumping = asyncio.create_task(self._pump())
 
@@ -146,6 +149,7 @@ class Remote:
         page = self._store.after(self.pair, feed.sent, min(feed.room, PAGE))
         if not page:
             self._passed(head)
+            self._hungry = False
             return False
         sent_all = all(self._give(link, each) for each in page)
         await link.wire.drained()

@@ -47,6 +47,7 @@ class Gateway:
         self._wired: dict[str, Wired] = {}
         self._moved: dict[int, Remote] = {}
         self._changed = asyncio.Event()
+        self._ending: list[asyncio.Task[None]] = []
         self._discovery = Discovery(addresses, say)
         self._around = Surroundings(
             store,
@@ -116,6 +117,8 @@ class Gateway:
         name = wired.plan.name
         hub = self._hubs.get(wired.plan.group)
         member = hub.member(name) if hub else None
+        if wired.stopped and member != wired.introduction:
+            return False  # it has ended in a collision, and was started again
         return self._plan.get(name) == wired.plan and _same(member, wired.introduction)
 
     async def _wire(self, name: str) -> None:
@@ -150,6 +153,8 @@ class Gateway:
     def _tick_once(self, count: int) -> None:
         for wired in list(self._wired.values()):
             wired.tick()
+            if wired.endpoint.collision and not wired.stopped:
+                self._ending.append(asyncio.create_task(wired.stop()))
         if count % SAVE_EVERY == 0:
             self._save()
         if count % PRUNE_EVERY == 0:
@@ -159,7 +164,9 @@ class Gateway:
         self._moved[id(remote)] = remote
 
     def _save(self) -> None:
-        """Write the cursors that have moved. One that is lost costs duplicates, no record."""
+        """Write how far everybody is. What is lost of that costs duplicates, and no record."""
+        for hub in self._hubs.values():
+            hub.save()
         if self._moved:
             moved = [(each.pair, each.conversation.feed.cursor) for each in self._moved.values()]
             self._store.move(moved, wall_ms())

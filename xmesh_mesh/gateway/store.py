@@ -12,10 +12,11 @@ from typing import Final, NamedTuple, Self
 
 from xmesh_mesh.sqlite_file import SqliteFile, open_file
 
-__all__ = ["KEEP_MS", "KEEP_RECORDS", "Outgoing", "Pair", "Position", "Store"]
+__all__ = ["FORGET_MS", "KEEP_MS", "KEEP_RECORDS", "Outgoing", "Pair", "Position", "Store"]
 
 KEEP_RECORDS: Final = 10_000  # of a group
 KEEP_MS: Final = 7 * 24 * 3_600_000
+FORGET_MS: Final = 4 * KEEP_MS  # a remote that was away so long is met anew
 _VERSION: Final = 1
 _SCHEMA: Final = """
 CREATE TABLE outgoing (
@@ -94,9 +95,9 @@ class Store(SqliteFile):
         with self.transaction():
             for each in said:
                 self._run(
-                    "INSERT OR IGNORE INTO outgoing"
+                    "INSERT INTO outgoing"
                     " (grp, author, recipient, assertion, key, record, at_ms)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (author, assertion) DO NOTHING",
                     *(each.group, each.author, each.recipient, each.assertion, each.key),
                     *(each.record, each.at_ms),
                 )
@@ -125,9 +126,10 @@ class Store(SqliteFile):
         return int(self._one("SELECT count(*) FROM outgoing WHERE grp = ?", group)[0])
 
     def prune(self, now_ms: int) -> None:
-        """Forget what is over the stated bound: too old, or too many of a group."""
+        """Forget what is over the stated bounds: too old, too many of a group, or long away."""
         with self.transaction():
             self._run("DELETE FROM outgoing WHERE at_ms < ?", now_ms - KEEP_MS)
+            self._run("DELETE FROM cursor WHERE seen_ms < ?", now_ms - FORGET_MS)
             for (group,) in self._all("SELECT DISTINCT grp FROM outgoing"):
                 self._run(
                     "DELETE FROM outgoing WHERE grp = ? AND seq <= coalesce((SELECT seq FROM"
@@ -145,6 +147,7 @@ class Store(SqliteFile):
         local, remote = pair.local, pair.remote
         row = self._one("SELECT seq FROM cursor WHERE local = ? AND remote = ?", local, remote)
         if row is not None:
+            self.move([(pair, int(row[0]))], now_ms)
             return int(row[0]), True
         head = self.head()
         self._run("INSERT INTO cursor VALUES (?, ?, ?, ?)", local, remote, head, now_ms)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from xmesh_mesh.errors import RecordError
 from xmesh_mesh.record import Record
 from xmesh_mesh.wire import e2e, frames, records
 from xmesh_mesh.wire.errors import WireError
@@ -172,7 +173,10 @@ class SecureTalk:
     def unpack(self, frame: Frame) -> Record | None:
         if not isinstance(frame, frames.CmbEncrypted):
             return None
-        return self._session.open(frame).record
+        opened = self._session.open(frame)
+        if self._handshake.peer is None or opened.node_id != self._handshake.peer.node_id:
+            raise RecordError("wrong-author", f"the record is sealed as one of {opened.node_id}")
+        return opened.record
 
     @property
     def _session(self) -> SecureSession:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -50,6 +50,8 @@ class Uplink:
         self._unsent: asyncio.Queue[bytes] = asyncio.Queue()
         self._unsent_bytes = 0
         self._room = asyncio.Event()
+        # The environment's proxy leads away from this host, where a plain relay is.
+        self._proxy: Literal[True] | None = True if url.startswith("wss:") else None
 
     def status(self) -> dict[str, Any]:
         return {"url": self._url, "state": self.state, "reason": self.reason}
@@ -111,7 +113,7 @@ class Uplink:
         """Return the close code, if any, and whether the relay knows that we are gone."""
         socket: ClientConnection | None = None
         try:
-            async with connect(self._url, **_OPTIONS) as socket:
+            async with connect(self._url, proxy=self._proxy, **_OPTIONS) as socket:
                 await self._live(client, socket, retry)
         except (OSError, TimeoutError, WebSocketException) as error:
             self._note(str(error) or type(error).__name__)

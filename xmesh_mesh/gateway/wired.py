@@ -77,6 +77,7 @@ class Wired:
         self._uplink: Uplink | None = None
         self._relay: asyncio.Task[None] | None = None
         self._objection = ""
+        self.stopped = False
 
     async def start(self) -> None:
         """OSError where no port can be had."""
@@ -87,7 +88,10 @@ class Wired:
             self._start_relay()
 
     async def stop(self) -> None:
-        """Say goodbye on every way, and end."""
+        """Say goodbye on every way, and end; what it was remains to be shown."""
+        if self.stopped:
+            return
+        self.stopped = True
         self._hub.endpoints.pop(self.endpoint.own.node_id, None)
         if self._relay is not None:
             self._relay.cancel()
@@ -99,6 +103,8 @@ class Wired:
             await self._lan.stop()
 
     def tick(self) -> None:
+        if self.stopped:
+            return
         self.endpoint.tick()
         if self._lan is not None:
             self._lan.tick()
@@ -129,8 +135,8 @@ class Wired:
         )
         await lan.start(around.addresses)
         self._lan = lan
-        self._service = Service(own, lan.port, lan.secure_port, lan.announced, lan.withdrawn)
-        await around.discovery.add(self._service)
+        self._service = Service(own, lan.port, lan.secure_port, lan)
+        around.discovery.add(self._service)
 
     def _start_relay(self) -> None:
         around, plan = self._around, self.plan

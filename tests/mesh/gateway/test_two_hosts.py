@@ -101,6 +101,7 @@ async def test_what_was_said_while_the_own_gateway_was_away_goes_out_when_it_is_
 async def test_a_stranger_is_not_told_what_was_said_before_it_came(left: Host, right: Host) -> None:
     alice, bob = await left.peer("alice", "0"), await right.peer("bob", "1")
     await left.start_gateway()
+    await until(lambda: left.endpoint("alice"), "alice on the wire")
     await alice.say("long ago")
     await until(lambda: _stored(left) == 1, "the record in the store")
     await right.start_gateway()
