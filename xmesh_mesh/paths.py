@@ -12,7 +12,8 @@ from typing import Any, Self
 from xmesh_mesh.errors import ConfigError
 
 OPERATOR = "operator"
-RESERVED_NAMES = frozenset({"bus", "supervisor", "gateway", "guard", OPERATOR})
+GATEWAY = "gateway"
+RESERVED_NAMES = frozenset({"bus", "supervisor", GATEWAY, "guard", OPERATOR})
 
 # The kernel's sun_path holds 108 bytes on Linux and 104 on macOS; ZeroMQ adds nothing to it.
 MAX_SOCKET_PATH = 100

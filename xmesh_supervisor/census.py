@@ -8,11 +8,12 @@ from typing import Any
 
 from xmesh_mesh import tombstones
 from xmesh_mesh.errors import XmeshError
-from xmesh_mesh.paths import RuntimeDir
+from xmesh_mesh.paths import GATEWAY, RuntimeDir
 from xmesh_supervisor import client
 from xmesh_supervisor.ledger import Row, recorded
 from xmesh_supervisor.lifecycle import ALIVE
 from xmesh_supervisor.output import ago
+from xmesh_supervisor.world import World, read
 
 __all__ = ["Census", "Entry", "take"]
 
@@ -72,6 +73,18 @@ class Census:
     supervisor: Mapping[str, Any] = field(default_factory=dict)
     infrastructure: list[Mapping[str, Any]] = field(default_factory=list)
     trouble: str = ""
+    world: World | None = None
+    """What the gateway says of other hosts; None where none runs, or none answers."""
+
+    @property
+    def gateway_trouble(self) -> str:
+        """Return why the gateway that somebody asks for is of no use now; empty otherwise."""
+        for child in self.infrastructure:
+            if child["name"] == GATEWAY and (child["state"] != "running" or self.world is None):
+                reason = f": {child['reason']}" if child["reason"] else ""
+                silent = "running, and does not answer"
+                return f"{silent if child['state'] == 'running' else child['state']}{reason}"
+        return ""
 
     @property
     def supervised(self) -> bool:
@@ -82,6 +95,7 @@ class Census:
             "supervisor": dict(self.supervisor) or None,
             "trouble": self.trouble or None,
             "infrastructure": self.infrastructure,
+            "gateway_trouble": self.gateway_trouble or None,
             "peers": [
                 {
                     "name": entry.name,
@@ -94,6 +108,7 @@ class Census:
                     "note": entry.note,
                     "last_exit": entry.last_exit,
                     "status": dict(entry.status) or None,
+                    "links": self.world.links(entry.name) if self.world else None,
                 }
                 for entry in self.entries
             ],
@@ -107,9 +122,13 @@ def take(root: RuntimeDir) -> Census:
     except XmeshError as error:
         return _from_record(root, str(error))
     names = [peer["name"] for peer in answer["peers"] if peer["state"] in {"running", "stopping"}]
-    said = client.ask_peers({name: root.peer_socket(name) for name in names}, "status")
+    sockets = {name: root.peer_socket(name) for name in names}
+    if any(child["name"] == GATEWAY for child in answer["infrastructure"]):
+        sockets[GATEWAY] = root.gateway_socket
+    said = client.ask_peers(sockets, "status")
+    around = read(said.pop(GATEWAY, {}))
     entries = [_entry(peer, said.get(peer["name"], {})) for peer in answer["peers"]]
-    return Census(entries, answer["supervisor"], answer["infrastructure"])
+    return Census(entries, answer["supervisor"], answer["infrastructure"], world=around)
 
 
 def _entry(peer: Mapping[str, Any], status: Mapping[str, Any]) -> Entry:

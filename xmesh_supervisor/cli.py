@@ -33,6 +33,8 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "recall": "search a peer's memory",
         "trace": "the lineage of a record, as a tree",
         "why": "why a peer woke for a record, or slept on",
+        "peers": "who is there, here and on other hosts, and over which links",
+        "trust": "the keys that this host believes: list, add, remove, accept",
         "cost": "what was spent, and what may be",
         "wait": "return when the mesh is quiet",
         "systemd": "print a systemd unit for these files",

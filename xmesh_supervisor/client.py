@@ -15,7 +15,8 @@ from xmesh_mesh.paths import FileLock, RuntimeDir
 __all__ = ["SupervisorAway", "ask", "ask_peers", "away", "call", "is_running"]
 
 PEERS_WITHIN_S = 0.3
-_MAX_ANSWER = 65_536
+_MAX_ANSWER = 4 * 1024 * 1024
+_READ_AT_ONCE = 65_536
 
 
 class SupervisorAway(SupervisorError):  # noqa: N818 - a state of the world, named as one
@@ -114,7 +115,7 @@ def ask_peers(
 def _read_some(connection: Any, name: str, answers: dict[str, bytes]) -> bool:
     """Return whether this peer has said all that it will be listened to for."""
     try:
-        data = connection.recv(_MAX_ANSWER)
+        data = connection.recv(_READ_AT_ONCE)
     except BlockingIOError:
         return False
     except OSError:

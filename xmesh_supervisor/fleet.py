@@ -16,13 +16,13 @@ import msgspec
 
 from xmesh_mesh import tombstones
 from xmesh_mesh.errors import StoreError, SupervisorError
-from xmesh_mesh.paths import RuntimeDir, check_name
+from xmesh_mesh.paths import GATEWAY, RuntimeDir, check_name
 from xmesh_mesh.tombstones import Tombstone
 from xmesh_supervisor import guard, tree, wording
 from xmesh_supervisor.child import Child, Limits
 from xmesh_supervisor.events import FleetEvent, Listeners
 from xmesh_supervisor.gateway import PlanKeeper, gateway_variables, plan_of
-from xmesh_supervisor.infrastructure import COMMANDS, GATEWAY, Infrastructure
+from xmesh_supervisor.infrastructure import COMMANDS, Infrastructure
 from xmesh_supervisor.ledger import Ledger, Row
 from xmesh_supervisor.lifecycle import ALIVE, Desired, State
 from xmesh_supervisor.logfiles import last_words, rotate

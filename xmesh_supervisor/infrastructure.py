@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xmesh_mesh.errors import SupervisorError
-from xmesh_mesh.paths import RuntimeDir
+from xmesh_mesh.paths import GATEWAY, RuntimeDir
 from xmesh_supervisor import guard, tree
 from xmesh_supervisor.child import Child, Environment, Limits
 from xmesh_supervisor.lifecycle import ALIVE, Desired, State
 from xmesh_supervisor.restarts import NEVER_PARKED
 
-__all__ = ["BUS", "COMMANDS", "GATEWAY", "Infrastructure", "settled"]
+__all__ = ["BUS", "COMMANDS", "Infrastructure", "settled"]
 
 BUS = "bus"
-GATEWAY = "gateway"
 COMMANDS: Mapping[str, Sequence[str]] = {
     guard.NAME: (sys.executable, "-m", "xmesh_supervisor.guard"),
     BUS: (sys.executable, "-m", "xmesh_mesh.bus.broker"),

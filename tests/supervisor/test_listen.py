@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 from helpers.bus import BusProcess, make_identity, wait_until
@@ -11,9 +12,10 @@ from helpers.people import NOW_MS, Listener, signed, speak
 
 from xmesh_mesh.bus.inbox import Delivery
 from xmesh_mesh.bus.query import status
+from xmesh_mesh.canonical import b64u
 from xmesh_mesh.errors import BusUnavailable, SignatureError
 from xmesh_mesh.identity import Identity
-from xmesh_mesh.introduction import introduce
+from xmesh_mesh.introduction import Introduction, introduce
 from xmesh_mesh.paths import FileLock, RuntimeDir
 from xmesh_mesh.pins import Pins
 from xmesh_mesh.record import Record, encode
@@ -84,6 +86,39 @@ def test_an_introduction_that_nobody_signed_introduces_nobody(runtime_dir: Runti
     checker.meet(forged)
     with pytest.raises(SignatureError, match="introduced"):
         checker.check(delivery(HELLO))
+
+
+def from_afar(public_key: str = b64u(OTHER.public_key)) -> Introduction:
+    who = (OTHER.node_id, OTHER.name, "triad", public_key)
+    return Introduction(*who, "mmp", "remote", NOW_MS, "")
+
+
+def test_a_node_of_another_host_is_verified_with_the_key_that_it_came_with(
+    checker: Checker,
+) -> None:
+    checker.meet(from_afar())
+    honest = signed(OTHER, {"focus": "hello from afar"})
+    assert checker.check(delivery(honest, OTHER)) == honest
+    forged = replace(honest, sig=HELLO.sig)
+    with pytest.raises(SignatureError, match="not this author's"):
+        checker.check(delivery(forged, OTHER))
+
+
+def test_what_another_host_says_unsigned_is_marked_until_it_has_signed_once(
+    checker: Checker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unsigned = replace(signed(OTHER, {"focus": "hello"}), sig=None)
+    for introduction in (from_afar(), from_afar("")):
+        checker.meet(introduction)
+        Printer(None, as_json=False).show("triad", delivery(unsigned, OTHER), checker)
+        assert "UNSIGNED" in capsys.readouterr().out.splitlines()[0]
+    pins = Pins(checker.pins_path)
+    pins.pin(OTHER.node_id, OTHER.public_key, OTHER.name)
+    pins.note_signed(OTHER.node_id)
+    with pytest.raises(SignatureError, match="no signature"):
+        checker.check(delivery(unsigned, OTHER))
+    with pytest.raises(SignatureError, match="no signature"):
+        checker.check(delivery(replace(HELLO, sig=None)))
 
 
 def test_the_words_of_others_cannot_steer_the_terminal(

@@ -117,9 +117,11 @@ class Leave(Frame, frozen=True):
 
 
 class Remove(Frame, frozen=True):
-    """An operator's word: the node is not a living member any more."""
+    """An operator's word: the node is not a living member any more; with ``remote``, a node of
+    another host, and nobody else, is known no more."""
 
     node_id: NodeId
+    remote: bool = False
 
 
 class Welcome(Frame, frozen=True):
@@ -168,7 +170,7 @@ class Left(Frame, frozen=True):
 
 
 class Removed(Frame, frozen=True):
-    """``found``: whether the node was a living member until now."""
+    """``found``: whether the node was a living member, or a known remote, until now."""
 
     node_id: str
     found: bool

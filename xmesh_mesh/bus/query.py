@@ -22,12 +22,13 @@ def status(socket: Path, timeout_s: float = 2.0) -> frames.StatusReply:
     return answer
 
 
-def remove(socket: Path, node_id: str, timeout_s: float = 2.0) -> bool:
+def remove(socket: Path, node_id: str, timeout_s: float = 2.0, *, remote: bool = False) -> bool:
     """End a node's membership for good; return whether it was a living member.
 
+    ``remote``: forget a node of another host instead; it is met anew when it comes again.
     BusUnavailable where nobody answers, BusError where the bus cannot write it down.
     """
-    answer = _ask(socket, frames.Remove(node_id), timeout_s)
+    answer = _ask(socket, frames.Remove(node_id, remote), timeout_s)
     if isinstance(answer, frames.Removed):
         return answer.found
     text = answer.text if isinstance(answer, frames.Refused) else "an unexpected answer"

@@ -222,8 +222,9 @@ class Service:
 
     def _remove(self, route: bytes, remove: frames.Remove) -> None:
         registry = self._registry
-        if registry.forget_remote(remove.node_id):
-            registry.answer(route, frames.Removed(remove.node_id, found=True))
+        if remove.remote:
+            known = registry.forget_remote(remove.node_id)
+            registry.answer(route, frames.Removed(remove.node_id, known))
             return
         found = registry.members.pop(remove.node_id, None) is not None
         self._journal.remove(remove.node_id)

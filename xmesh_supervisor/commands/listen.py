@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 HELP = """\
 Shows what is said in a group, as it is said: every record, those for one peer included, each
-verified with its author's key before it is shown. Without --group: all groups that there are.
+verified with its author's key before it is shown, or marked as unsigned where a node of another
+host speaks without a key. Without --group: all groups that there are.
 Where no bus runs, listen brings one of its own for as long as it lasts, so that two terminals are
 enough to try the wire: listen in one, observe in the other. Ctrl-C ends it."""
 EXAMPLE = "xmesh-sup listen --since 0 -n 10"
@@ -135,36 +136,47 @@ class Checker:
 
     group: str
     pins_path: "Path"
-    _known: "dict[str, tuple[str, bytes]]" = field(default_factory=dict)
+    _known: "dict[str, tuple[Introduction, bytes | None]]" = field(default_factory=dict)
 
     def meet(self, introduction: "Introduction") -> None:
-        from xmesh_mesh.introduction import check_introduction
+        from xmesh_mesh.introduction import check_introduction, check_remote
 
+        check = check_remote if introduction.origin == "remote" else check_introduction
         with contextlib.suppress(RecordError):
-            key = check_introduction(introduction)
-            self._known[introduction.node_id] = (introduction.name, key)
+            self._known[introduction.node_id] = (introduction, check(introduction))
 
     def check(self, delivery: "Delivery") -> "Record":
         """Return the record; RecordError says what is wrong with it."""
         from xmesh_mesh.record import decode
-        from xmesh_mesh.signing import assertion_id, verify
+        from xmesh_mesh.signing import assertion_id
 
         if delivery.author not in self._known:
             raise SignatureError("unknown-author", "its author has not been introduced")
-        name, key = self._known[delivery.author]
-        pinned = self._pins().key(delivery.author)
-        if pinned not in {None, key}:
-            raise SignatureError("key-changed", "its author's key is not the pinned one")
+        introduction, key = self._known[delivery.author]
         record = decode(delivery.record)
-        verify(record, key)
-        if (record.created_by, record.group) != (name, self.group):
+        self._verify(record, introduction, key)
+        if (record.created_by, record.group) != (introduction.name, self.group):
             raise SignatureError("wrong-author", "its author or group is not the introduced one")
         if assertion_id(record) != delivery.assertion:
             raise SignatureError("wrong-assertion", "it is not the record that the bus names")
         return record
 
+    def _verify(self, record: "Record", introduction: "Introduction", key: bytes | None) -> None:
+        from xmesh_mesh.signing import check_unsigned, verify
+
+        pins, author = self._pins(), introduction.node_id
+        pinned = pins.key(author)
+        if pinned is not None and key not in {None, pinned}:
+            raise SignatureError("key-changed", "its author's key is not the pinned one")
+        known = key or pinned
+        silent = introduction.origin == "remote" and not pins.has_signed(author)
+        if known is None or (record.sig is None and silent):
+            check_unsigned(record)
+        else:
+            verify(record, known)
+
     def author(self, node_id: str) -> str:
-        return self._known[node_id][0] if node_id in self._known else node_id
+        return self._known[node_id][0].name if node_id in self._known else node_id
 
     def _pins(self) -> "Pins":
         from xmesh_mesh.pins import Pins
@@ -200,6 +212,7 @@ class Printer:
     ) -> None:
         from xmesh_supervisor.operator import record_json, write_json
 
+        signed = {"signed": record.sig is not None, **record_json(record)} if record else {}
         value: dict[str, Any] = {
             "seq": delivery.seq,
             "group": group,
@@ -208,7 +221,7 @@ class Printer:
             "accepted_ms": delivery.accepted_ms,
             "refused": refused or None,
         }
-        write_json({**value, **(record_json(record) if record else {})}, one_line=True)
+        write_json({**value, **signed}, one_line=True)
 
     def _refused(self, delivery: "Delivery", checker: Checker, refused: str) -> None:
         from xmesh_supervisor.operator import clock, visible
@@ -224,6 +237,7 @@ class Printer:
         answers = f"  answers {parents}" if parents else ""
         to = f"  to {visible(record.to)[:13]}" if record.to else ""
         who = f"{visible(record.created_by)}  {short(record.key)}"
-        write(f"{clock(delivery.accepted_ms)}  #{delivery.seq}  {who}{answers}{to}")
+        mark = "" if record.sig else "  UNSIGNED"
+        write(f"{clock(delivery.accepted_ms)}  #{delivery.seq}  {who}{answers}{to}{mark}")
         for name, text in record.spoken().items():
             write(f"    {name:<11} {visible(text)}")

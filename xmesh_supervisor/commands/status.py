@@ -51,7 +51,8 @@ def _show(census: Census, entries: list[Entry]) -> None:
         up = duration(census.supervisor["uptime_s"])
         write(f"supervisor  pid {census.supervisor['pid']}, up {up}, {census.supervisor['root']}")
         for child in census.infrastructure:
-            write(f"{child['name']:<11} {child['state']}, pid {child['pid']}")
+            reason = f", {safe(child['reason'])}" if child["reason"] else ""
+            write(f"{child['name']:<11} {child['state']}, pid {child['pid'] or '-'}{reason}")
     for entry in entries:
         write("\n" + "\n".join(safe(line) for line in _lines(entry)))
 

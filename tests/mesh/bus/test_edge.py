@@ -147,9 +147,18 @@ def test_a_group_has_room_for_so_many_remotes_and_a_removed_one_makes_room(desk:
     assert introduce(desk).code == "too-many-remotes"
     (known, *_) = [each for each in desk.journal.introductions() if each.origin == "remote"]
     assert isinstance(introduce(desk, known), frames.Accepted)
-    assert desk.say(b"x", frames.Remove(known.node_id)) == [frames.Removed(known.node_id, True)]
+    gone = frames.Remove(known.node_id, remote=True)
+    assert desk.say(b"x", gone) == [frames.Removed(known.node_id, found=True)]
+    assert desk.say(b"x", gone) == [frames.Removed(known.node_id, found=False)]
     assert isinstance(introduce(desk), frames.Accepted)
     assert MAX_REMOTES == 1_024
+
+
+def test_forgetting_a_remote_never_ends_a_member(desk: Desk) -> None:
+    (removed,) = desk.say(b"x", frames.Remove(node_id("a"), remote=True))
+    assert not removed.found
+    assert desk.say(b"a", frames.Ping()) == [frames.Pong()]
+    assert node_id("a") in {member.node_id for member in desk.journal.members()}
 
 
 def test_members_may_address_a_remote(desk: Desk) -> None:
