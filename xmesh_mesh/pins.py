@@ -6,6 +6,7 @@ lock, and whoever holds it open notices what others, a person included, have cha
 """
 
 import time
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Literal
@@ -54,32 +55,36 @@ class Pins:
 
         A changed key does not become the pin but goes into quarantine (``key-changed``). A known
         node that calls itself differently now (under the same key) is known by its new name from
-        here on. UNKNOWN where ``MAX_PINS`` are pinned (``pins-full``).
+        here on. For nodes of this host: there is always room for one more.
         """
-        return self.admit(node_id, public_key, name, "tofu")
+        return self._enter(_seen(node_id, public_key, name), _Rule("tofu", bounded=False))
 
     def admit(self, node_id: str, public_key: bytes | None, name: str, trust: Trust) -> PinResult:
         """Say whether a node that presents this key is let in, and pin it where ``trust`` does.
 
         FIRST and SAME are let in. CHANGED: another key is pinned. UNKNOWN: not pinned where only
-        pinned keys count (``strict``: quarantined as ``not-pinned``), or no key (None) where one
-        is needed. Without a key a pinned node is held to its pin; in ``open``, a node that was
-        never seen with a key is let in, as SAME, and nothing is pinned.
+        pinned keys count (``strict``: quarantined as ``not-pinned``) or where ``MAX_PINS`` are
+        pinned (``pins-full``), or no key (None) where one is needed. Without a key a pinned node
+        is held to its pin; in ``open``, a node that was never seen with a key is let in, as SAME,
+        and nothing is pinned.
         """
         if public_key is None:
             known = self.key(node_id) is not None
             return PinResult.SAME if known or trust == "open" else PinResult.UNKNOWN
-        seen = _seen(node_id, public_key, name)
-        pin = self._file.book().pins.get(node_id)
-        if pin is not None and (pin.public_key, pin.name) == (seen.public_key, name):
-            return PinResult.SAME
+        return self._enter(_seen(node_id, public_key, name), _Rule(trust))
+
+    def _enter(self, seen: Pin, rule: "_Rule") -> PinResult:
+        """Enter what was seen; the file is written only where that changes it."""
+        known = _as_known(self._file.book(), seen, rule)
+        if known is not None:
+            return known
         with self._file.changing() as book:
-            return _place(book, seen, trust)
+            return _place(book, seen, rule)
 
     def quarantine(self, node_id: str, public_key: bytes | None, name: str, why: Why) -> bool:
         """Keep a node apart for a person to look at; return whether that is news."""
         held = Quarantined(node_id, _text(public_key), name, _now_ms(), why)
-        if _is_held(self._file.book(), held):
+        if _is_settled(self._file.book(), held):
             return False
         with self._file.changing() as book:
             return _keep_apart(book, held)
@@ -176,24 +181,42 @@ def _seen(node_id: str, public_key: bytes, name: str) -> Pin:
     return Pin(node_id, b64u(public_key), name, _now_ms())
 
 
-def _place(book: Book, seen: Pin, trust: Trust) -> PinResult:
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Whether a key that was never seen is pinned, and why not."""
+
+    trust: Trust
+    bounded: bool = True
+
+    def objection(self, book: Book) -> Why | None:
+        if self.trust == "strict":
+            return "not-pinned"
+        return "pins-full" if self.bounded and len(book.pins) >= MAX_PINS else None
+
+
+def _as_known(book: Book, seen: Pin, rule: _Rule) -> PinResult | None:
+    """Return how ``seen`` compares where the book need not change for it, else None."""
+    pin = book.pins.get(seen.node_id)
+    if pin is not None and pin.public_key == seen.public_key:
+        return PinResult.SAME if pin.name == seen.name else None
+    why = rule.objection(book) if pin is None else "key-changed"
+    if why is None or not _is_settled(book, _held(seen, why)):
+        return None
+    return PinResult.UNKNOWN if pin is None else PinResult.CHANGED
+
+
+def _place(book: Book, seen: Pin, rule: _Rule) -> PinResult:
     """Enter ``seen`` where it belongs."""
     pin = book.pins.get(seen.node_id)
-    if pin is None:
-        return _place_first(book, seen, trust)
-    if pin.public_key == seen.public_key:
+    if pin is not None and pin.public_key == seen.public_key:
         book.pins[seen.node_id] = replace(pin, name=seen.name)
         return PinResult.SAME
-    _keep_apart(book, _held(seen, "key-changed"))
-    return PinResult.CHANGED
-
-
-def _place_first(book: Book, seen: Pin, trust: Trust) -> PinResult:
-    if trust == "strict" or len(book.pins) >= MAX_PINS:
-        _keep_apart(book, _held(seen, "not-pinned" if trust == "strict" else "pins-full"))
-        return PinResult.UNKNOWN
-    book.pins[seen.node_id] = seen
-    return PinResult.FIRST
+    why = rule.objection(book) if pin is None else "key-changed"
+    if why is None:
+        book.pins[seen.node_id] = seen
+        return PinResult.FIRST
+    _keep_apart(book, _held(seen, why))
+    return PinResult.UNKNOWN if pin is None else PinResult.CHANGED
 
 
 def _settle(book: Book, pin: Pin) -> Pin:
@@ -205,16 +228,20 @@ def _settle(book: Book, pin: Pin) -> Pin:
 
 def _keep_apart(book: Book, held: Quarantined) -> bool:
     """Keep each key of a node once for each reason, and no more than the bound in all."""
-    # The oldest stay: they are the first sign of a change, and a flood must not wash them out.
-    if _is_held(book, held) or len(book.quarantine) >= MAX_QUARANTINED:
+    if _is_settled(book, held):
         return False
     book.quarantine.append(held)
     return True
 
 
-def _is_held(book: Book, held: Quarantined) -> bool:
+def _is_settled(book: Book, held: Quarantined) -> bool:
+    """Return whether quarantine stays as it is: it holds this already, or has no room.
+
+    The oldest stay: they are the first sign of a change, and a flood must not wash them out.
+    """
     what = (held.node_id, held.public_key, held.why)
-    return any((each.node_id, each.public_key, each.why) == what for each in book.quarantine)
+    is_held = any((each.node_id, each.public_key, each.why) == what for each in book.quarantine)
+    return is_held or len(book.quarantine) >= MAX_QUARANTINED
 
 
 def _held(pin: Pin, why: Why) -> Quarantined:

@@ -208,11 +208,25 @@ def test_there_is_room_for_so_many_keys_at_first_sight_and_a_person_may_add_more
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"pins": known}))
     pins = Pins(path)
-    assert pins.pin("one-more", TWO, "b") is PinResult.UNKNOWN
+    assert pins.admit("one-more", TWO, "b", "tofu") is PinResult.UNKNOWN
     assert why(pins) == ["pins-full"]
     pins.accept("one-more")
     assert pins.key("one-more") == TWO
+    assert pins.pin("of-this-host", THREE, "c") is PinResult.FIRST
     assert MAX_PINS == 4_096
+
+
+def test_a_flood_of_strange_keys_does_not_wear_the_disk_out(path: Path) -> None:
+    pins = Pins(path)
+    pins.pin("n-1", ONE, "a")
+    for number in range(MAX_QUARANTINED):
+        pins.pin("n-1", number.to_bytes(32), "a")
+    pins.admit("stranger", TWO, "b", "strict")
+    before = path.stat().st_mtime_ns
+    assert pins.pin("n-1", THREE, "a") is PinResult.CHANGED
+    assert pins.admit("stranger", TWO, "b", "strict") is PinResult.UNKNOWN
+    assert not pins.quarantine("stranger", THREE, "b", "our-name")
+    assert path.stat().st_mtime_ns == before
 
 
 def test_a_stranger_is_quarantined_once_for_each_reason(path: Path) -> None:
