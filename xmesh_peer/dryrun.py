@@ -134,9 +134,14 @@ def _safety(settings: Settings) -> Check:
 
 
 def _attach(settings: Settings) -> Check:
-    relay = settings.mesh.relay
-    warnings = [f"the relay {relay} waits for the gateway, which comes later"] if relay else []
-    return _warned("attach", warnings, f"{settings.attach.mode}, group {settings.mesh.group}")
+    mesh = settings.mesh
+    ways = ["the LAN"] if mesh.lan else []
+    ways += [f"the relay {mesh.relay}"] if mesh.relay else []
+    open_to_all = mesh.trust == "open" and bool(ways)
+    warnings = ['trust = "open": others may speak without signing'] if open_to_all else []
+    reach = f"meets others on {' and '.join(ways)}" if ways else "stays on this host"
+    fine = f"{settings.attach.mode}, group {mesh.group}, trust {mesh.trust}; {reach}"
+    return _warned("attach", warnings, fine)
 
 
 _CHECKS: tuple[Callable[[Settings], Check], ...] = (_weights, _role, _charter, _safety, _attach)

@@ -52,7 +52,7 @@ class Mesh(Section, frozen=True):
         str, _says("wss:// address of a relay (ws:// on this host); SYM_RELAY_URL where absent")
     ] = ""
     relay_token: Annotated[str, _says("the relay's token; SYM_RELAY_TOKEN where absent")] = ""
-    lan: Annotated[bool, _says("join others on the local network, for the gateway")] = True
+    lan: Annotated[bool, _says("meet others on the local network")] = True
     trust: Annotated[
         Literal["tofu", "strict", "open"],
         _says("tofu pins the first key seen, strict takes pinned keys only, open the unsigned too"),

@@ -141,9 +141,23 @@ def test_no_gates_are_a_warning_and_own_ones_are_named(report: Any) -> None:
     assert "own patterns for any, mood" in find(own, "safety").text
 
 
-def test_a_relay_is_a_warning_until_there_is_a_gateway(report: Any) -> None:
-    checks = report(LEAST + SANE + '[mesh]\nrelay = "wss://r.example"\n')
-    assert warned(checks) == {"attach"}
+@pytest.mark.parametrize(
+    ("mesh", "says"),
+    [
+        ("", "group default, trust tofu; meets others on the LAN"),
+        ("lan = false", "stays on this host"),
+        ('relay = "wss://r.example"', "on the LAN and the relay wss://r.example"),
+        ('lan = false\ntrust = "open"', "trust open; stays on this host"),
+    ],
+)
+def test_it_says_whom_the_peer_will_meet(report: Any, mesh: str, says: str) -> None:
+    checks = report(f"{LEAST}{SANE}[mesh]\n{mesh}\n")
+    assert says in find(checks, "attach").text
+    assert warned(checks) == set()
+
+
+def test_hearing_the_unsigned_of_other_hosts_is_a_warning(report: Any) -> None:
+    assert warned(report(LEAST + SANE + '[mesh]\ntrust = "open"\n')) == {"attach"}
 
 
 def test_a_socket_path_that_would_not_fit_fails(report: Any, tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ class GatewayClient(BusClient):
         self._remotes: dict[str, Introduction] = {}
         self._forgotten: set[str] = set()
         self._proofs: dict[int, _Proof] = {}
+        self._collisions: dict[str, bytes] = {}
         self._last_proof = 0
 
     async def introduce(self, introduction: Introduction) -> None:
@@ -113,10 +114,13 @@ class GatewayClient(BusClient):
     def collide(self, node_id: str, text: str) -> None:
         """Tell a member that its identity lives elsewhere: it ends with its collision code.
 
-        The word is lost where the bus, or the member, is not there now.
+        While the bus is away the word is kept for it; a member that is away is not told.
         """
+        frame = frames.encode(edge_frames.Collide(node_id, text[: edge_frames.MAX_TEXT]))
         if self._joined:
-            self._send(frames.encode(edge_frames.Collide(node_id, text[: edge_frames.MAX_TEXT])))
+            self._send(frame)
+        else:
+            self._collisions[node_id] = frame
 
     def _begin(self, welcome: frames.Welcome) -> None:
         self._forgotten = set(self._remotes) - {each.node_id for each in welcome.members}
@@ -128,6 +132,9 @@ class GatewayClient(BusClient):
             again = edge_frames.Introduce(_NOBODY_WAITS, self._remotes[node_id])
             self._send(frames.encode(again))
         super()._send_unanswered()
+        for frame in self._collisions.values():
+            self._send(frame)
+        self._collisions.clear()
         for proof in self._proofs.values():
             self._send(proof.frame)
 
