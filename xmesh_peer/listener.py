@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from xmesh_mesh.bus.client import BusClient, Delivery
+from xmesh_mesh.bus.edge_frames import ProofRole
 from xmesh_mesh.errors import RecordError, StoreError
 from xmesh_mesh.introduction import Introduction
 from xmesh_mesh.node import Node, Received
@@ -43,6 +44,14 @@ class Listener:
                 f"{introduction.name} ({introduction.node_id}) {why}; it is in quarantine and its"
                 f" records are refused: xmesh-sup trust list --group {introduction.group}",
             )
+
+    def prove(self, role: ProofRole, transcript: bytes) -> str:
+        """Give the proof of a handshake of this peer's own; refuse anything else, loudly."""
+        try:
+            return self._node.prove(role, transcript)
+        except ValueError as error:
+            self._log.warning("proof-declined", f"did not sign what the gateway asked for: {error}")
+            raise
 
     async def run(self) -> None:
         async for delivery in self._client.deliveries():

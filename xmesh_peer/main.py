@@ -166,7 +166,7 @@ async def _assembled(order: Order, memory: Memory, log: Log) -> AsyncIterator[Ag
         introduction,
         position=memory.position,
         on_introduced=lambda found: listener.meet(found),  # noqa: PLW0108 - made below
-        prove=node.prove,
+        prove=lambda role, transcript: listener.prove(role, transcript),  # noqa: PLW0108 - as above
     )
     model = Prepared(lambda: open_model(plan, order.key))
     sender = Sender(memory, client, presence)

@@ -144,6 +144,7 @@ async def test_a_gateway_gets_a_proof_signed_and_nothing_else(runtime_dir: Runti
                 assert refused.value.code == "declined"
             with pytest.raises(ProofRefused):
                 await edge.prove(me.node_id, "client", transcript)
+        assert "did not sign what the gateway asked for" in mesh.sup("logs", NAME).stdout
 
 
 def handshake_with(me: Identity) -> bytes:
@@ -175,9 +176,13 @@ async def test_a_peer_whose_identity_lives_elsewhere_ends_for_good_and_says_wher
         runtime_dir.root / "r.toml", "reviewer-01", "reviewer", model={"adapter": "rehearsal"}
     )
     with running(runtime_dir, mesh_of_one(runtime_dir), other) as mesh:
+
+        def has_ended() -> bool:
+            return bool(mesh.peer(NAME)["state"] == "final")
+
         async with gateway(mesh) as edge:
             edge.collide(peer(runtime_dir).node_id, "192.0.2.7:4711 proves to be writer-01 too")
-            wait_until(lambda: mesh.peer(NAME)["state"] == "final", "it has ended for good")
+            await asyncio.to_thread(wait_until, has_ended, "it has ended for good")
         shown = mesh.peer(NAME)
         assert "exit 80" in shown["note"]
         assert "192.0.2.7:4711 proves to be writer-01 too" in shown["note"]
