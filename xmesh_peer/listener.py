@@ -12,7 +12,7 @@ from xmesh_peer.presence import Presence, now_ms
 
 _KEPT_OUT = {
     PinResult.CHANGED: ("key-changed", "came with another key than the pinned one"),
-    PinResult.UNKNOWN: ("not-trusted", "came with a key that is not pinned"),
+    PinResult.UNKNOWN: ("not-trusted", "came with a key that is not pinned, or with none"),
 }
 
 
@@ -41,8 +41,8 @@ class Listener:
             event, why = _KEPT_OUT[result]
             self._log.warning(
                 event,
-                f"{introduction.name} ({introduction.node_id}) {why}; it is in quarantine and its"
-                f" records are refused: xmesh-sup trust list --group {introduction.group}",
+                f"{introduction.name} ({introduction.node_id}) {why}; its records are refused:"
+                f" xmesh-sup trust list --group {introduction.group}",
             )
 
     def prove(self, role: ProofRole, transcript: bytes) -> str:

@@ -1,15 +1,38 @@
-"""What the gateway says of other hosts, as ``ps`` and ``peers`` show it."""
+"""What the gateway says of other hosts, as ``ps`` and ``peers`` show it.
+
+``ps`` is asked for often, so nothing heavy is imported here, and the types read themselves.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
-
-import msgspec
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 __all__ = ["Endpoint", "Relay", "Remote", "Transport", "World", "read"]
 
+Kinds = Mapping[str, type | tuple[type, ...]]
 
-class Transport(msgspec.Struct, frozen=True):
+_NUMBER = (int, float, type(None))
+
+
+class _Told:
+    """A value that a gateway tells as a JSON object; what is not known here is passed over."""
+
+    KINDS: ClassVar[Kinds] = {}
+
+    @classmethod
+    def read(cls, told: object) -> Self:
+        """Return the value, nested ones unread; TypeError where the object is of another shape."""
+        if not isinstance(told, dict):
+            raise TypeError("no object")
+        given = {key: value for key, value in told.items() if key in cls.KINDS}
+        if not all(isinstance(value, cls.KINDS[key]) for key, value in given.items()):
+            raise TypeError("a value of another kind")
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Transport(_Told):
     kind: str
     secure: bool = False
     address: str = ""
@@ -17,8 +40,15 @@ class Transport(msgspec.Struct, frozen=True):
     heard_s_ago: float | None = None
     healthy: bool = False
 
+    KINDS: ClassVar[Kinds] = {
+        **dict.fromkeys(("kind", "address"), str),
+        **dict.fromkeys(("secure", "healthy"), bool),
+        **dict.fromkeys(("since_s", "heard_s_ago"), _NUMBER),
+    }
 
-class Remote(msgspec.Struct, frozen=True, kw_only=True):
+
+@dataclass(frozen=True)
+class Remote(_Told):
     """A node of another host, as one local peer meets it."""
 
     local: str
@@ -28,25 +58,38 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
     implementation: str = ""
     trust: str = ""
     preferred: str | None = None
-    transports: list[Transport] = []
+    transports: list[Transport] = field(default_factory=list)
     last_seen_ms: int = 0
     sent: int = 0
     received: int = 0
     waiting: int = 0
-    refused: dict[str, int] = {}
+    refused: dict[str, int] = field(default_factory=dict)
+
+    KINDS: ClassVar[Kinds] = {
+        **dict.fromkeys(("local", "node_id", "name", "group", "implementation", "trust"), str),
+        **dict.fromkeys(("last_seen_ms", "sent", "received", "waiting"), int),
+        "preferred": (str, type(None)),
+        "transports": list,
+        "refused": dict,
+    }
 
     @property
     def links(self) -> list[Transport]:
-        return [transport for transport in self.transports if transport.healthy]
+        """Return the links that work now."""
+        return [link for link in self.transports if link.healthy]
 
 
-class Relay(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Relay(_Told):
     url: str = ""
     state: str = ""
     reason: str = ""
 
+    KINDS: ClassVar[Kinds] = dict.fromkeys(("url", "state", "reason"), str)
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+
+@dataclass(frozen=True)
+class Endpoint(_Told):
     """One local peer on the wire; a port is None where it does not listen."""
 
     name: str
@@ -56,8 +99,15 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     secure_port: int | None = None
     relay: Relay | None = None
 
+    KINDS: ClassVar[Kinds] = {
+        **dict.fromkeys(("name", "node_id", "group"), str),
+        **dict.fromkeys(("lan_port", "secure_port"), (int, type(None))),
+        "relay": (dict, type(None)),
+    }
 
-class World(msgspec.Struct, frozen=True):
+
+@dataclass(frozen=True)
+class World:
     endpoints: list[Endpoint]
     peers: list[Remote]
 
@@ -73,6 +123,18 @@ class World(msgspec.Struct, frozen=True):
 def read(answer: Mapping[str, Any]) -> World | None:
     """Return what the gateway's ``status`` says; None where it is not that."""
     try:
-        return msgspec.convert(answer, World)
-    except msgspec.ValidationError:
+        endpoints = [_endpoint(told) for told in answer["endpoints"]]
+        return World(endpoints, [_remote(told) for told in answer["peers"]])
+    except (KeyError, TypeError):
         return None
+
+
+def _endpoint(told: object) -> Endpoint:
+    endpoint = Endpoint.read(told)
+    relay = endpoint.relay
+    return endpoint if relay is None else replace(endpoint, relay=Relay.read(relay))
+
+
+def _remote(told: object) -> Remote:
+    remote = Remote.read(told)
+    return replace(remote, transports=[Transport.read(link) for link in remote.transports])

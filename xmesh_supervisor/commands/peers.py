@@ -4,6 +4,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
@@ -140,9 +141,9 @@ def _document(census: Census, kept_out: Sequence[tuple[str, Quarantined]]) -> di
             for entry in census.entries
         ],
         "remote": [_plain(remote) for remote in world.peers] if world else [],
-        "quarantine": [{"group": group, **_plain(held)} for group, held in kept_out],
+        "quarantine": [{"group": group, **msgspec.to_builtins(held)} for group, held in kept_out],
     }
 
 
-def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value) if value is not None else None
+def _plain(value: Endpoint | Remote | None) -> dict[str, Any] | None:
+    return None if value is None else asdict(value)
