@@ -191,9 +191,15 @@ class Service:
     def _objection(self, session: Session, publish: frames.Publish) -> tuple[str, str] | None:
         if len(publish.record) > frames.MAX_RECORD_BYTES:
             return "too-large", f"a record has at most {frames.MAX_RECORD_BYTES} bytes"
-        if publish.to is not None and not self._registry.may_address(publish.to, session.group):
+        if publish.to is not None and not self._may_address(session, publish.to):
             return "unknown-recipient", f"{publish.to} is not known in {session.group}"
         return None
+
+    def _may_address(self, session: Session, to: str) -> bool:
+        """Nothing goes from one remote node to another by way of this host."""
+        if session.role == "gateway" and not self._registry.is_local(to):
+            return False
+        return self._registry.may_address(to, session.group)
 
     def _append(self, group: str, author: str, publish: frames.Publish) -> int:
         where = (author, publish.to, self._now.wall_ms)

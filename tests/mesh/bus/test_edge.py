@@ -154,6 +154,17 @@ def test_a_group_has_room_for_so_many_remotes_and_a_removed_one_makes_room(desk:
     assert MAX_REMOTES == 1_024
 
 
+def test_a_remote_addresses_members_of_this_host_only(desk: Desk) -> None:
+    other = make_remote("further")
+    introduce(desk)
+    introduce(desk, other)
+    assert publish(desk, 1, to=other.node_id).code == "unknown-recipient"
+    assert publish(desk, 2, to=REMOTE.node_id).code == "unknown-recipient"
+    desk.outlet.take(b"a")
+    assert publish(desk, 3, to=node_id("a")) == frames.Accepted(3, 1)
+    assert desk.delivered("a") == [3]
+
+
 def test_forgetting_a_remote_never_ends_a_member(desk: Desk) -> None:
     (removed,) = desk.say(b"x", frames.Remove(node_id("a"), remote=True))
     assert not removed.found
