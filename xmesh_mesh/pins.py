@@ -6,16 +6,24 @@ lock, and whoever holds it open notices what others, a person included, have cha
 """
 
 import time
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Literal
 
 from msgspec.structs import replace
 
 from xmesh_mesh.canonical import b64u, unb64u
 from xmesh_mesh.errors import UsageError
-from xmesh_mesh.pins_file import KEY_BYTES, MAX_QUARANTINED, Book, Pin, PinFile, Quarantined, Why
+from xmesh_mesh.pins_book import (
+    KEY_BYTES,
+    MAX_PINS,
+    MAX_QUARANTINED,
+    Pin,
+    PinResult,
+    Quarantined,
+    Rule,
+    Trust,
+    Why,
+)
+from xmesh_mesh.pins_file import PinFile
 
 __all__ = [
     "MAX_PINS",
@@ -27,18 +35,6 @@ __all__ = [
     "Trust",
     "Why",
 ]
-
-MAX_PINS = 4_096
-"""Keys that are pinned at first sight; an operator may add more."""
-
-Trust = Literal["tofu", "strict", "open"]
-
-
-class PinResult(Enum):
-    FIRST = "first"
-    SAME = "same"
-    CHANGED = "changed"
-    UNKNOWN = "unknown"  # not pinned, and not to be pinned by itself
 
 
 class Pins:
@@ -57,7 +53,7 @@ class Pins:
         node that calls itself differently now (under the same key) is known by its new name from
         here on. For nodes of this host: there is always room for one more.
         """
-        return self._enter(_seen(node_id, public_key, name), _Rule("tofu", bounded=False))
+        return self._enter(_seen(node_id, public_key, name), Rule("tofu", bounded=False))
 
     def admit(self, node_id: str, public_key: bytes | None, name: str, trust: Trust) -> PinResult:
         """Say whether a node that presents this key is let in, and pin it where ``trust`` does.
@@ -71,23 +67,23 @@ class Pins:
         if public_key is None:
             known = self.key(node_id) is not None
             return PinResult.SAME if known or trust == "open" else PinResult.UNKNOWN
-        return self._enter(_seen(node_id, public_key, name), _Rule(trust))
+        return self._enter(_seen(node_id, public_key, name), Rule(trust))
 
-    def _enter(self, seen: Pin, rule: "_Rule") -> PinResult:
+    def _enter(self, seen: Pin, rule: Rule) -> PinResult:
         """Enter what was seen; the file is written only where that changes it."""
-        known = _as_known(self._file.book(), seen, rule)
+        known = self._file.book().compare(seen, rule)
         if known is not None:
             return known
         with self._file.changing() as book:
-            return _place(book, seen, rule)
+            return book.enter(seen, rule)
 
     def quarantine(self, node_id: str, public_key: bytes | None, name: str, why: Why) -> bool:
         """Keep a node apart for a person to look at; return whether that is news."""
         held = Quarantined(node_id, _text(public_key), name, _now_ms(), why)
-        if _is_settled(self._file.book(), held):
+        if self._file.book().is_settled(held):
             return False
         with self._file.changing() as book:
-            return _keep_apart(book, held)
+            return book.keep_apart(held)
 
     def note_signed(self, node_id: str) -> None:
         """The node has shown a valid signature: from here on it is not heard without one."""
@@ -135,16 +131,13 @@ class Pins:
                     fix="trust list shows it; trust remove forgets it, then add yours",
                 )
             made = replace(pin, name=name or pin.name, by_hand=True) if pin else seen
-            return _settle(book, made)
+            return book.settle(made)
 
     def remove(self, node_id: str) -> bool:
         """Forget a node: its pin, what it has shown, and its quarantine; return whether it was
         known. It is met anew when it comes again."""
         with self._file.changing() as book:
-            before = len(book.pins) + len(book.quarantine)
-            book.pins.pop(node_id, None)
-            book.quarantine = [held for held in book.quarantine if held.node_id != node_id]
-            return len(book.pins) + len(book.quarantine) < before
+            return book.forget(node_id)
 
     def accept(self, node_id: str, public_key: bytes | None = None) -> Pin:
         """Pin the key of a node in quarantine, instead of its present pin, if any.
@@ -153,18 +146,11 @@ class Pins:
         held. UsageError where none or no single one is.
         """
         with self._file.changing() as book:
-            wanted = _text(public_key)
-            held = [
-                each for each in book.quarantine
-                if each.node_id == node_id and each.public_key and wanted in {"", each.public_key}
-            ]  # fmt: skip
-            if len({each.public_key for each in held}) != 1:
-                raise _no_single(node_id, len(held))
-            chosen = held[0]
-            old = book.pins.get(node_id)
-            same = old is not None and old.public_key == chosen.public_key
-            fresh = Pin(node_id, chosen.public_key, chosen.name, _now_ms(), by_hand=True)
-            return _settle(book, replace(old, by_hand=True) if old and same else fresh)
+            held = book.in_question(node_id, _text(public_key))
+            pin = book.pins.get(node_id)
+            if pin is not None and pin.public_key == held.public_key:
+                return book.settle(replace(pin, by_hand=True))
+            return book.settle(Pin(node_id, held.public_key, held.name, _now_ms(), by_hand=True))
 
     def _note(self, node_id: str, *, signed: bool = False, secure: bool = False) -> None:
         pin = self._file.book().pins.get(node_id)
@@ -179,84 +165,6 @@ class Pins:
 
 def _seen(node_id: str, public_key: bytes, name: str) -> Pin:
     return Pin(node_id, b64u(public_key), name, _now_ms())
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """Whether a key that was never seen is pinned, and why not."""
-
-    trust: Trust
-    bounded: bool = True
-
-    def objection(self, book: Book) -> Why | None:
-        if self.trust == "strict":
-            return "not-pinned"
-        return "pins-full" if self.bounded and len(book.pins) >= MAX_PINS else None
-
-
-def _as_known(book: Book, seen: Pin, rule: _Rule) -> PinResult | None:
-    """Return how ``seen`` compares where the book need not change for it, else None."""
-    pin = book.pins.get(seen.node_id)
-    if pin is not None and pin.public_key == seen.public_key:
-        return PinResult.SAME if pin.name == seen.name else None
-    why = rule.objection(book) if pin is None else "key-changed"
-    if why is None or not _is_settled(book, _held(seen, why)):
-        return None
-    return PinResult.UNKNOWN if pin is None else PinResult.CHANGED
-
-
-def _place(book: Book, seen: Pin, rule: _Rule) -> PinResult:
-    """Enter ``seen`` where it belongs."""
-    pin = book.pins.get(seen.node_id)
-    if pin is not None and pin.public_key == seen.public_key:
-        book.pins[seen.node_id] = replace(pin, name=seen.name)
-        return PinResult.SAME
-    why = rule.objection(book) if pin is None else "key-changed"
-    if why is None:
-        book.pins[seen.node_id] = seen
-        return PinResult.FIRST
-    _keep_apart(book, _held(seen, why))
-    return PinResult.UNKNOWN if pin is None else PinResult.CHANGED
-
-
-def _settle(book: Book, pin: Pin) -> Pin:
-    """Make it the node's pin; nothing of the node is in question any more."""
-    book.pins[pin.node_id] = pin
-    book.quarantine = [held for held in book.quarantine if held.node_id != pin.node_id]
-    return pin
-
-
-def _keep_apart(book: Book, held: Quarantined) -> bool:
-    """Keep each key of a node once for each reason, and no more than the bound in all."""
-    if _is_settled(book, held):
-        return False
-    book.quarantine.append(held)
-    return True
-
-
-def _is_settled(book: Book, held: Quarantined) -> bool:
-    """Return whether quarantine stays as it is: it holds this already, or has no room.
-
-    The oldest stay: they are the first sign of a change, and a flood must not wash them out.
-    """
-    what = (held.node_id, held.public_key, held.why)
-    is_held = any((each.node_id, each.public_key, each.why) == what for each in book.quarantine)
-    return is_held or len(book.quarantine) >= MAX_QUARANTINED
-
-
-def _held(pin: Pin, why: Why) -> Quarantined:
-    return Quarantined(pin.node_id, pin.public_key, pin.name, pin.seen_ms, why)
-
-
-def _no_single(node_id: str, keys: int) -> UsageError:
-    if keys:
-        return UsageError(
-            f"{node_id} came with {keys} different keys",
-            fix="compare fingerprints (trust list), then name one: --public-key KEY",
-        )
-    return UsageError(
-        f"no key of {node_id} is in quarantine", fix="trust list shows what is; trust add pins one"
-    )
 
 
 def _text(public_key: bytes | None) -> str:

@@ -1,59 +1,19 @@
-"""The file of pins: its form, and how several processes change and watch it at once."""
+"""The file of pins: how several processes change and watch it at once."""
 
 import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from xmesh_mesh.canonical import unb64u
 from xmesh_mesh.errors import StoreError
 from xmesh_mesh.paths import write_atomic
+from xmesh_mesh.pins_book import KEY_BYTES, Book
 
-__all__ = ["KEY_BYTES", "MAX_QUARANTINED", "Book", "Pin", "PinFile", "Quarantined", "Why"]
-
-KEY_BYTES = 32
-MAX_QUARANTINED = 256
-
-Why = Literal["key-changed", "not-pinned", "our-name", "our-id", "pins-full"]
-"""Another key than the pinned one; not pinned where only pinned ones count; a stranger under the
-name of a local peer; a foreign key under a local peer's node id; no room for another pin."""
-
-
-class Pin(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """A key as it was seen for a node id; ``seen_ms`` is the wall clock's time of that.
-
-    ``signed``: it has signed once, so nothing unsigned is taken from it. ``secure``: it has been
-    Core Secure once, so nothing less is. ``by_hand``: a person has added or accepted it.
-    """
-
-    node_id: str
-    public_key: str  # base64url of 32 bytes
-    name: str
-    seen_ms: int
-    signed: bool = False
-    secure: bool = False
-    by_hand: bool = False
-
-
-class Quarantined(msgspec.Struct, frozen=True, rename="camel"):
-    """A node that is kept out until a person decides; ``public_key`` is "" where it named none."""
-
-    node_id: str
-    public_key: str
-    name: str
-    seen_ms: int
-    why: Why = "key-changed"
-
-
-class Book(msgspec.Struct):
-    """What the file holds. Older files know neither reasons nor what a node has shown."""
-
-    pins: dict[str, Pin] = {}
-    quarantine: list[Quarantined] = []
+__all__ = ["PinFile"]
 
 
 class PinFile:
