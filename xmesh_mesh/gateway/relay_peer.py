@@ -24,7 +24,7 @@ MAX_PEERS: Final = 1_024
 QUEUE_FRAMES: Final = 512
 QUEUE_BYTES: Final = 4_194_304
 AGAIN_MS: Final = 2_000  # after a link has ended while its node stayed; doubled each time
-AGAIN_MAX_MS: Final = 300_000
+AGAIN_MAX_MS: Final = 30_000
 
 
 class Outlet(Protocol):

@@ -39,8 +39,7 @@ async def test_a_stock_node_and_a_peer_of_ours_hear_each_other_on_a_stock_relay(
 ) -> None:
     alice = await on_relay(left, relay)
     said = await alice.say("the harbour crane needs a gearbox")
-    accepted = await asyncio.to_thread(node.accepted, "the harbour crane needs a gearbox")
-    assert accepted["key"] == said.key
+    assert await asyncio.to_thread(node.accepted, said.key)
     await asyncio.to_thread(node.remember, "a gearbox is in the store", to=alice.identity.node_id)
     await asyncio.to_thread(node.remember, "lighthouses need painting")
     await until(lambda: len(alice.got) == 2, "what sam says")
@@ -55,8 +54,8 @@ async def test_a_restarted_gateway_sends_a_stock_node_what_it_missed(
 ) -> None:
     alice = await on_relay(left, relay)
     await left.stop_gateway()
-    await alice.say("the harbour crane needs a gearbox")
+    said = await alice.say("the harbour crane needs a gearbox")
     await left.start_gateway(lan=False, relay=relay.url, relay_token="secret")
-    await asyncio.to_thread(node.accepted, "the harbour crane needs a gearbox")
+    assert await asyncio.to_thread(node.accepted, said.key)
     assert node.io.alive
     assert relay.alive
