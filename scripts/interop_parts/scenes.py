@@ -11,9 +11,12 @@ from typing import Any
 
 from helpers.bus import wait_until
 from helpers.edge import eventually
+from helpers.mesh import ROLES, TASK, Mesh, running, triad
+from helpers.stock import StockNode
 
 from interop_parts.stage import KINDS, Kind, Stage
-from xmesh_mesh.record import FIELDS
+from xmesh_mesh.paths import RuntimeDir
+from xmesh_mesh.record import FIELDS, Record
 from xmesh_mesh.signing import verify
 
 _TRIES = 20
@@ -49,7 +52,7 @@ def ours_to_stock(stage: Stage) -> str:
     entry = stage.stock.accepted(said.key)
     assert (entry["remixed"], entry["_cmbVerified"]) == (True, True)
     assert said.key in {each["key"] for each in stage.stock.stored()}
-    assert stage.stock.complaints() == []
+    assert stage.stock.complaints(stage.writer.name) == []
     return f"signed by us, admitted and stored by stock as {said.key[:12]}"
 
 
@@ -146,6 +149,37 @@ def we_restart(stage: Stage) -> str:
     return "killed; what we said meanwhile arrived when it was back"
 
 
+def triad_answers(stage: Stage) -> str:
+    """Three peers of ours under a supervisor, and a stock author who asks them for something."""
+    group = {"group": "triad", "mesh": stage.plan, "model": {"adapter": "rehearsal"}}
+    root = RuntimeDir(stage.root / "triad").ensure()
+    with (
+        stage.another("asker-01", "triad") as asker,
+        running(root, *triad(root, **group), host=stage.our_host, HOME=str(root.root)) as mesh,
+    ):
+        wait_until(lambda: set(ROLES) <= _names(asker), "stock has all three peers", 30)
+        question = asker.remember(TASK[0], intent=TASK[2])
+        answers = [_answer(mesh, name, asker) for name in ROLES]
+        cited = [each for each in answers if question["key"] in each.all_parents()]
+        assert cited, "no answer cites the question"
+        assert not any(question["key"] in each.parents for each in cited)
+        assert asker.complaints(*ROLES) == []
+        asker.stop()
+    return f"asked by stock, answered by {', '.join(ROLES)}; stock has admitted an answer of each"
+
+
+def _names(node: StockNode) -> set[str]:
+    return {peer["name"] for peer in node.peers().values()}
+
+
+def _answer(mesh: Mesh, name: str, asker: StockNode) -> Record:
+    """Return the first thing that a peer has said, once the stock node has admitted it."""
+    mine = eventually(lambda: [e for e in mesh.memory(name) if e.created_by == name], name, 30)
+    assert mine[0].record is not None
+    asker.accepted(mine[0].key, timeout_s=30)
+    return mine[0].record
+
+
 def nothing_twice(stage: Stage) -> str:
     texts = stage.writer.texts()
     assert len(texts) == len(set(texts)), texts
@@ -157,7 +191,7 @@ def nothing_twice(stage: Stage) -> str:
 def unharmed(stage: Stage) -> str:
     """Nobody crashed, nobody is mute: a record passes both ways, then stock ends with 0."""
     _both_ways(stage, "at the end")
-    complaints = stage.stock.complaints()
+    complaints = stage.stock.complaints(stage.writer.name)
     assert complaints == [], complaints
     assert stage.stranger.io.alive
     assert stage.relay is None or stage.relay.alive
@@ -209,6 +243,7 @@ SCENES = (
     Scene("encryption over the relay", encryption, ("relay",)),
     Scene("stock restarted in the middle", stock_restarts),
     Scene("our gateway restarted in the middle", we_restart),
+    Scene("a stock author's question, answered by our triad", triad_answers),
     Scene("nothing taken twice", nothing_twice),
     Scene("no stock process crashed or muted", unharmed),
 )

@@ -35,8 +35,13 @@ class Stage:
     stranger: StockNode
     our_host: netns.Host
     plan: dict[str, Any]
+    options: dict[str, Any]  # of every stock node here
     relay: StockRelay | None = None
     tap: Tap | None = None
+
+    def another(self, name: str, group: str) -> StockNode:
+        """Return one more stock node beside the first one; it is still to be started."""
+        return StockNode(self.root, name, group, host=self.stock.host, **self.options)
 
     def until_met(self) -> None:
         """Return once our peer and the stock node have each other."""
@@ -59,7 +64,7 @@ def stage(kind: Kind, root: Path) -> Iterator[Stage]:
         lan = stack.enter_context(netns.lan("alice", "bob"))
         places = _on_lan(lan) if kind == "lan" else _on_relay(stack, root, lan)
         ours = stack.enter_context(Edge(root, "ours", places.our_host))
-        writer = ours.member("writer-01", GROUP, **places.plan)
+        writer = ours.member("ours-01", GROUP, **places.plan)
         stock, stranger = (
             stack.enter_context(StockNode(root, name, group, host=places.stock_host, **options))
             for name, group, options in (
@@ -69,7 +74,7 @@ def stage(kind: Kind, root: Path) -> Iterator[Stage]:
         )
         yield Stage(
             kind, root, ours, writer, stock, stranger, places.our_host, places.plan,
-            places.relay, places.tap,
+            places.options, places.relay, places.tap,
         )  # fmt: skip
 
 

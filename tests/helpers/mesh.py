@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from helpers.netns import Host
 from helpers.vendors import Dialect, Reply, Vendor, say, tool_call
 
 from xmesh_mesh.memory import Memory, Remembered
@@ -35,7 +36,6 @@ role = "{role}"
 
 [mesh]
 group = "{group}"
-lan = false
 {mesh}
 
 [model]
@@ -75,7 +75,7 @@ def agent_toml(
         name=name,
         role=role,
         group=group,
-        mesh=_lines(mesh or {}),
+        mesh=_lines({"lan": False, **(mesh or {})}),
         model=_lines(model),
         budget=_lines({**ample, **(budget or {})}),
         safety=_lines(safety or {}),
@@ -97,18 +97,25 @@ def _toml(value: Any) -> str:
 
 
 class Mesh:
-    """A runtime directory and the commands that work on it. ``end`` leaves no process behind."""
+    """A runtime directory and the commands that work on it. ``end`` leaves no process behind.
 
-    def __init__(self, root: RuntimeDir, **env: str) -> None:
+    ``host`` is where they run, this machine itself where it is None.
+    """
+
+    def __init__(self, root: RuntimeDir, host: Host | None = None, **env: str) -> None:
         self.root = root
+        self._host = host
         clean = {key: value for key, value in os.environ.items() if key not in KEYS}
+        if host is not None:
+            clean |= {"XMESH_LAN_ADDRESSES": ""}  # its network is its own
         self.env = {**clean, "XMESH_RUNTIME_DIR": str(root.root), "NO_PROXY": "*", **env}
 
     def sup(
         self, *arguments: str, check: bool = True, timeout: float = 60
     ) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "xmesh_supervisor.cli", *arguments]
         done = subprocess.run(
-            [sys.executable, "-m", "xmesh_supervisor.cli", *arguments],
+            self._host.command(*command) if self._host else command,
             env={**self.env, "PYTHONPATH": str(PROJECT)},
             capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout, check=False,
         )  # fmt: skip
@@ -158,8 +165,8 @@ class Mesh:
 
 
 @contextmanager
-def running(root: RuntimeDir, *files: Path, **env: str) -> Iterator[Mesh]:
-    mesh = Mesh(root, **env)
+def running(root: RuntimeDir, *files: Path, host: Host | None = None, **env: str) -> Iterator[Mesh]:
+    mesh = Mesh(root, host, **env)
     try:
         mesh.up(*files)
         yield mesh

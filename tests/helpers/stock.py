@@ -151,11 +151,15 @@ class StockNode:
         entry: Line = line["values"][0]
         return entry
 
-    def complaints(self) -> list[Line]:
-        """Return what it has counted as refused, forged or undelivered."""
+    def complaints(self, *of: str) -> list[Line]:
+        """Return what it has counted as refused, forged or undelivered of nodes with these names.
+
+        Stock nodes on a relay refuse what others of another group say; ``of`` leaves that out.
+        """
         metrics = (values[0] for values in self.events("metric"))
         words = ("rejected", "unverif", "forged", "undelivered")
-        return [metric for metric in metrics if any(word in metric["type"] for word in words)]
+        found = [metric for metric in metrics if any(word in metric["type"] for word in words)]
+        return [metric for metric in found if not of or metric.get("from") in of]
 
 
 def _is(line: Line, name: str, wanted: Mapping[str, Any]) -> bool:
