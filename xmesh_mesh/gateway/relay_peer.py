@@ -184,5 +184,14 @@ class RelayPeers:
             self._begin(node_id)
         present = self._present.get(node_id)
         if present is not None and not present.wire.put(payload):
-            text = "it sends faster than it is read; what is over that is dropped"
-            self._endpoint.refused(present.link, "flood", text)
+            self._flooded(present.link)
+
+    def _flooded(self, link: Link) -> None:
+        """Drop what there is no room for.
+
+        With one of ours the link begins anew: its pings would vouch for what was dropped.
+        """
+        text = "it sends faster than it is read; what is over that is dropped"
+        self._endpoint.refused(link, "flood", text)
+        if link.counterpart is not None and link.counterpart.secure:
+            link.close()

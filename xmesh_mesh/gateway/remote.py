@@ -151,7 +151,7 @@ class Remote:
             self._passed(head)
             self._hungry = False
             return False
-        sent_all = all(self._give(link, each) for each in page)
+        sent_all = all(feed.room > 0 and self._give(link, each) for each in page)
         await link.wire.drained()
         return sent_all
 
@@ -166,7 +166,7 @@ class Remote:
                 return False
             self._passed(outgoing.seq)
             return True
-        feed.took(outgoing.seq)
+        feed.took(outgoing.seq, len(outgoing.record))
         self.sent += 1
         return True
 

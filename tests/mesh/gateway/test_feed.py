@@ -1,6 +1,6 @@
 """How far a remote has come: only a pong vouches, and a change of links sends again."""
 
-from xmesh_mesh.gateway.feed import WINDOW, Feed
+from xmesh_mesh.gateway.feed import WINDOW, WINDOW_BYTES, Feed
 
 
 def fed(*seqs: int, cursor: int = 0) -> Feed:
@@ -65,3 +65,17 @@ def test_what_is_passed_waits_for_what_was_sent_before_it() -> None:
     feed.pinged()
     feed.ponged()
     assert feed.cursor == 9
+
+
+def test_no_more_than_a_window_of_bytes_is_sent_without_a_pong_however_few_records() -> None:
+    feed = Feed(0)
+    feed.took(1, WINDOW_BYTES - 1)
+    assert feed.room > 0
+    feed.took(2, 100)
+    assert feed.room == 0
+    feed.pinged()
+    feed.ponged()
+    assert feed.room == WINDOW
+    feed.took(3, WINDOW_BYTES)
+    feed.rewind()
+    assert feed.room == WINDOW
