@@ -35,6 +35,7 @@ from xmesh_mesh.wire.secure import Role, proof_payload
 T = TypeVar("T")
 Json = dict[str, Any]
 _ANSWER_S = 5.0
+LATE_CLOCK = Path(__file__).with_name("late_clock.py")
 
 
 class Loop:
@@ -60,7 +61,10 @@ class Loop:
 class Member:
     """A local peer. ``heard`` holds what was delivered to it, oldest first, and when (ms)."""
 
-    def __init__(self, loop: Loop, bus: Path, identity: Identity, group: str) -> None:
+    def __init__(
+        self, loop: Loop, bus: Path, identity: Identity, group: str, clock_off_s: int = 0
+    ) -> None:
+        self._clock_off_ms = clock_off_s * 1_000
         self.identity = identity
         self.node_id = identity.node_id
         self.name = identity.name
@@ -69,7 +73,7 @@ class Member:
         self.said: list[Record] = []
         self.ended: BaseException | None = None
         self._loop = loop
-        introduction = introduce(identity, group, implementation="test", now_ms=_now_ms())
+        introduction = introduce(identity, group, implementation="test", now_ms=self._now_ms())
         self._client = BusClient(bus, introduction, prove=self._prove, position=self._position)
         self._at: tuple[str, int] | None = None
 
@@ -84,7 +88,11 @@ class Member:
         self._listening.exception(10)
 
     def compose(self, texts: Mapping[str, str], **more: Any) -> Record:
-        arguments: Json = {"created_by": self.name, "created_ms": _now_ms(), "group": self.group}
+        arguments: Json = {
+            "created_by": self.name,
+            "created_ms": self._now_ms(),
+            "group": self.group,
+        }
         return sign(compose(texts, **{**arguments, **more}), self.identity.seed)
 
     def say(self, *focus: str, **more: Any) -> list[Record]:
@@ -114,6 +122,9 @@ class Member:
     def _missing(self, wanted: set[str]) -> str:
         return f"{self.name} hears all of {sorted(wanted)[:5]}…"
 
+    def _now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self._clock_off_ms
+
     async def _publish(self, records: Sequence[Record]) -> None:
         for record in records:
             await self._client.publish(assertion_id(record), encode(record), record.to)
@@ -137,9 +148,15 @@ class Member:
 
 
 class Edge:
-    """A bus and a gateway on one host; ``plan`` says which members are on the wire, and how."""
+    """A bus and a gateway on one host; ``plan`` says which members are on the wire, and how.
 
-    def __init__(self, root: Path, name: str, host: Host | None = None) -> None:
+    ``clock_off_s``: by how many seconds the wall clock of the gateway and its members is off.
+    """
+
+    def __init__(
+        self, root: Path, name: str, host: Host | None = None, *, clock_off_s: int = 0
+    ) -> None:
+        self.clock_off_s = clock_off_s
         self.runtime = RuntimeDir(root / name).ensure()
         self.host = host
         self.members: dict[str, Member] = {}
@@ -170,7 +187,8 @@ class Edge:
 
     def member(self, name: str, group: str = "lab", **plan: Any) -> Member:
         """Join somebody and put it on the wire as ``plan`` says (``lan``, ``relay``, …)."""
-        member = Member(self._loop, self._bus.socket, make_identity(name), group)
+        identity = make_identity(name)
+        member = Member(self._loop, self._bus.socket, identity, group, self.clock_off_s)
         self.members[name] = member.join()
         self._plan.append({"name": name, "group": group, "lan": True, "relay": "", **plan})
         self.send_plan()
@@ -193,11 +211,12 @@ class Edge:
     def start_gateway(self) -> None:
         reader, writer = os.pipe()
         home = {"HOME": str(self.runtime.root), "XMESH_RUNTIME_DIR": str(self.runtime.root)}
-        command = [sys.executable, "-m", "xmesh_mesh.gateway.main"]
+        lan = {"XMESH_LAN_ADDRESSES": "" if self.host else "127.0.0.1"}
+        command = [sys.executable, *self._late(), "xmesh_mesh.gateway.main"]
         with self._log.open("ab") as log:
             self.gateway = subprocess.Popen(
                 self.host.command(*command) if self.host else command,
-                env={**os.environ, **home, "XMESH_READY_FD": str(writer)},
+                env={**os.environ, **home, **lan, "XMESH_READY_FD": str(writer)},
                 pass_fds=(writer,), stderr=log, stdout=log,
             )  # fmt: skip
         os.close(writer)
@@ -206,6 +225,14 @@ class Edge:
         assert said == b"ready\n", self.log()
         if self._plan:
             self.send_plan()
+
+    def _late(self) -> list[str]:
+        return [str(LATE_CLOCK), str(self.clock_off_s)] if self.clock_off_s else ["-m"]
+
+    def restart_bus(self) -> None:
+        """Kill the bus, and start it again over the same journal."""
+        self._bus.kill()
+        self._bus.start()
 
     def end_gateway(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.gateway is not None
@@ -271,7 +298,3 @@ def linked(one: Edge, two: Edge, kind: str = "", timeout_s: float = 20) -> None:
             for remote in there.members.values():
                 if local.group == remote.group:
                     here.until_linked(local.name, remote.node_id, kind, timeout_s)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

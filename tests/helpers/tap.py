@@ -50,6 +50,7 @@ class Tap:
 
 @contextmanager
 def tap(root: Path, upstream: str, host: Host | None = None) -> Iterator[Tap]:
+    root.mkdir(exist_ok=True)
     port, file = free_port(), root / "tap.jsonl"
     command = [sys.executable, "-m", "helpers.tap", str(port), upstream, str(file)]
     paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
