@@ -3,7 +3,7 @@
 There may be a link on the LAN and one over a relay. The healthiest carries the records; when it
 fails the other goes on from what is vouched for, and nobody has left. Deployed nodes answer a ping
 on the link they prefer, not on the one it came by. So one ping at a time is open for both links
-together, and a pong is the answer to it wherever it arrives.
+together, and a pong is the answer to it wherever it arrives. Ours answer where they were asked.
 """
 
 from dataclasses import dataclass, field
@@ -108,6 +108,8 @@ class Conversation:
         line.pulse.heard(frame, now_ms)
         if not isinstance(frame, Pong) or self._open is None:
             return False
+        if line.secure and line is not self._open.line:
+            return False
         asked, self._open = self._open.line, None
         asked.pulse.heard(frame, now_ms)
         return asked is self._carrier and self.feed.ponged()
@@ -118,6 +120,8 @@ class Conversation:
         if best is not self._carrier:
             self._carrier = best
             self.feed.rewind()
+            if self._open is not None and self._open.line.secure:
+                self._open = None
         return best
 
     def would_change(self, now_ms: int) -> bool:
@@ -156,7 +160,8 @@ class Conversation:
         )
 
     def _beat(self, line: Line, now_ms: int) -> Deed | None:
-        if self._open is not None and self._open.line is not line:
+        is_asked = line.pulse.unanswered_for(now_ms) is not None
+        if not is_asked and self._open is not None and self._open.line is not line:
             return None
         match line.pulse.tick(now_ms):
             case Beat.PING:
@@ -179,8 +184,10 @@ class Conversation:
         return Deed(Do.PING, self._open.line)
 
     def _ask(self, line: Line, now_ms: int) -> None:
+        is_first = self._open is None
         self._open = _Open(line, now_ms)
-        if line is self._carrier:
+        # Asked twice: the first answer that comes may be the one to the first ping.
+        if is_first and line is self._carrier:
             self.feed.pinged()
 
 

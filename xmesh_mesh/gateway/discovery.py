@@ -150,6 +150,7 @@ class Discovery:
             # Groups have longer names than a service may have; deployed nodes do not mind.
             await (await zeroconf.async_register_service(self._info(service), strict=False))
             self._announced.add(service)
+            self._say("info", "announced", f"{service.own.name} is announced as {service.type}")
         except NonUniqueNameException:
             await self._rival(zeroconf, service)
         except (ZeroconfError, OSError) as error:

@@ -4,30 +4,27 @@ It holds no signing key: what a handshake must prove, the peer proves. Nothing a
 passed to another remote, and no two local peers are ever joined through here.
 """
 
-from collections.abc import AsyncIterable, Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import AsyncIterable, Callable
+from typing import Any, Final
 
-from xmesh_mesh.canonical import b64u
-from xmesh_mesh.errors import PublishRefused, RecordError, XmeshError
-from xmesh_mesh.gateway.arrivals import Author, check_arrival
+from xmesh_mesh.errors import RecordError, XmeshError
 from xmesh_mesh.gateway.clock import now_ms, wall_ms
+from xmesh_mesh.gateway.intake import Bus, Intake
 from xmesh_mesh.gateway.link import Link
 from xmesh_mesh.gateway.refusals import Refusals
 from xmesh_mesh.gateway.remote import Remote
 from xmesh_mesh.gateway.store import Pair, Store
 from xmesh_mesh.gateway.talk import Counterpart
 from xmesh_mesh.gateway.trust import Gatekeeper
-from xmesh_mesh.introduction import Introduction
 from xmesh_mesh.record import Record, decode
 from xmesh_mesh.wire import frames, records
 from xmesh_mesh.wire.errors import WireError
 from xmesh_mesh.wire.frames import Frame, Unknown
 from xmesh_mesh.wire.recent import Recent
-from xmesh_mesh.wire.secure import Role
 from xmesh_mesh.wire.secure_terms import ProofRequest
 from xmesh_mesh.wire.trust import Self
 
-__all__ = ["Bus", "Endpoint", "Say"]
+__all__ = ["Endpoint", "Say"]
 
 MAX_REMOTES: Final = 1_024
 MAX_STRANGERS: Final = 256
@@ -35,23 +32,6 @@ MAX_TOLD: Final = 200  # characters of a message that are logged
 TOLD_EVERY_MS: Final = 60_000  # one message of a remote is logged in this time
 
 Say = Callable[[str, str, str], None]  # level, event, a sentence
-
-
-class Bus(Protocol):
-    """The group's session on the bus; as ``bus.gateway_client`` says."""
-
-    def local(self) -> Mapping[str, str]:
-        """Return the names of this host's peers in the group, by node id."""
-
-    async def introduce(self, introduction: Introduction) -> None: ...
-
-    async def publish_for(
-        self, author: str, assertion: str, record: bytes, to: str | None, *, history: bool
-    ) -> int: ...
-
-    async def prove(self, node_id: str, role: Role, transcript: bytes) -> str: ...
-
-    def collide(self, node_id: str, text: str) -> None: ...
 
 
 class Endpoint:
@@ -80,8 +60,7 @@ class Endpoint:
         self._say = say
         self._moved = moved
         self._strangers: dict[str, Refusals] = {}
-        self._introduced: dict[str, Counterpart] = {}
-        self._recent = Recent()
+        self._intake = Intake(own, gatekeeper, bus)
         self._told = Recent(TOLD_EVERY_MS, MAX_REMOTES)
 
     # A link's life
@@ -140,7 +119,7 @@ class Endpoint:
 
     async def opened(self, link: Link, counterpart: Counterpart) -> None:
         self.gatekeeper.enter(counterpart, self._bus.local())
-        await self._introduce(counterpart)
+        await self._intake.introduce(counterpart)
         remote = self._remote(counterpart)
         for superfluous in remote.attach(link, counterpart):
             superfluous.close()
@@ -157,22 +136,7 @@ class Endpoint:
         remote = self._remote_of(link)
         if remote is None:
             raise RecordError("malformed", "a record came on a link that is not open")
-        arrival = check_arrival(
-            record, self._author(remote), group=self.own.group, own_id=self.own.node_id
-        )
-        if arrival.signed:
-            self.gatekeeper.signed(remote.pair.remote)
-        ident = f"{remote.pair.remote}/{arrival.assertion}"
-        if not self._recent.known(ident, now_ms()):
-            await self._bus.publish_for(
-                remote.pair.remote,
-                arrival.assertion,
-                arrival.data,
-                arrival.to,
-                history=anchor and remote.first,
-            )
-            remote.received += 1
-        self._recent.add(ident, now_ms())
+        await self._intake.take(remote, record, anchor=anchor)
 
     def heard(self, link: Link, frame: Frame | Unknown) -> None:
         remote = self._remote_of(link)
@@ -223,26 +187,6 @@ class Endpoint:
             self._bus.collide(self.own.node_id, text)
             self.stop()
 
-    async def _introduce(self, counterpart: Counterpart) -> None:
-        if self._introduced.get(counterpart.node_id) == counterpart:
-            return
-        key = self.gatekeeper.key(counterpart.node_id) or counterpart.public_key
-        introduction = Introduction(
-            node_id=counterpart.node_id,
-            name=counterpart.name,
-            group=self.own.group,
-            public_key=b64u(key) if key else "",
-            implementation=counterpart.implementation,
-            origin="remote",
-            issued_ms=wall_ms(),
-            sig="",
-        )
-        try:
-            await self._bus.introduce(introduction)
-        except PublishRefused as error:
-            raise WireError("not-trusted", f"the bus refuses it: {error}") from None
-        self._introduced[counterpart.node_id] = counterpart
-
     def _remote(self, counterpart: Counterpart) -> Remote:
         remote = self.remotes.get(counterpart.node_id)
         if remote is None:
@@ -266,15 +210,6 @@ class Endpoint:
         if link.line is None or counterpart is None:
             return None
         return self.remotes.get(counterpart.node_id)
-
-    def _author(self, remote: Remote) -> Author:
-        node_id = remote.pair.remote
-        return Author(
-            node_id,
-            remote.counterpart.name,
-            self.gatekeeper.key(node_id) or remote.counterpart.public_key,
-            self.gatekeeper.may_be_unsigned(node_id),
-        )
 
     def _ended_by(self, link: Link, error: WireError) -> None:
         if error.code == "collision":

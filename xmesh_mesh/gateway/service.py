@@ -22,6 +22,7 @@ __all__ = ["Gateway"]
 TICK_S: Final = 0.25
 PRUNE_EVERY: Final = 2_400  # ticks
 SAVE_EVERY: Final = 4
+LINKS_EVERY: Final = 4
 
 
 class Gateway:
@@ -152,7 +153,7 @@ class Gateway:
 
     def _tick_once(self, count: int) -> None:
         for wired in list(self._wired.values()):
-            wired.tick()
+            wired.tick(links=count % LINKS_EVERY == 0)
             if wired.endpoint.collision and not wired.stopped:
                 self._ending.append(asyncio.create_task(wired.stop()))
         if count % SAVE_EVERY == 0:

@@ -102,10 +102,12 @@ class Wired:
         if self._lan is not None:
             await self._lan.stop()
 
-    def tick(self) -> None:
+    def tick(self, *, links: bool) -> None:
+        """Do what is due; ``links``: look at every link too, which need not be so often."""
         if self.stopped:
             return
-        self.endpoint.tick()
+        if links:
+            self.endpoint.tick()
         if self._lan is not None:
             self._lan.tick()
         if self._uplink is not None:

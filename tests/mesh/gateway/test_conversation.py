@@ -141,3 +141,29 @@ def test_the_loss_of_a_link_leaves_the_other_in_charge() -> None:
     assert conversation.feed.sent == 0
     conversation.feed.took(1)
     assert conversation.ping_due(1) is relay
+
+
+def test_a_second_ping_vouches_for_no_more_than_the_first() -> None:
+    lan = line()
+    conversation = with_lines(lan)
+    conversation.feed.took(1)
+    conversation.ping_due(0)
+    conversation.heard(lan, WORD, 1)
+    conversation.feed.took(2)
+    assert conversation.tick(1 + PING_AFTER_MS) == [Deed(Do.PING, lan)]
+    assert conversation.heard(lan, Pong(), 2 + PING_AFTER_MS)
+    assert conversation.feed.cursor == 1
+
+
+def test_among_ours_the_other_link_does_not_wait_for_a_ping_that_went_lost() -> None:
+    lan, relay = line(secure=True), line("relay", secure=True)
+    conversation = with_lines(lan, relay)
+    conversation.feed.took(1)
+    assert conversation.ping_due(0) is lan
+    assert not conversation.heard(relay, Pong(), 1), "ours answer where they were asked"
+    assert conversation.preferred(UNWELL_MS) is relay
+    conversation.feed.took(1)
+    assert conversation.ping_due(UNWELL_MS) is relay
+    assert conversation.heard(relay, Pong(), UNWELL_MS + 1)
+    assert conversation.feed.cursor == 1
+    assert Deed(Do.CLOSE, lan) in conversation.tick(SILENT_AFTER_MS), "the lost one is noticed too"

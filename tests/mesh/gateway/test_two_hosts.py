@@ -1,9 +1,12 @@
 """Two hosts with buses and gateways of their own meet by the same-host registry, over real TCP."""
 
-from helpers.gateway import Host, Peer, Raw, until
+import msgspec
+from helpers.gateway import Host, Peer, Raw, identity_between, until
 
 from xmesh_mesh.identity import Identity
 from xmesh_mesh.pins import Pins
+from xmesh_mesh.wire.attestation import Attestation
+from xmesh_mesh.wire.frames import AttestationFrame
 
 
 async def met(left: Host, right: Host, **options: str) -> tuple[Peer, Peer]:
@@ -151,3 +154,81 @@ async def test_a_stranger_under_the_name_of_a_local_peer_is_kept_out(
 def _stored(host: Host) -> int:
     assert host.gateway is not None
     return int(host.gateway.status()["groups"]["lab"]["stored"])
+
+
+async def test_a_bus_that_is_killed_and_restarted_loses_nothing_on_its_way_out_or_in(
+    left: Host, right: Host
+) -> None:
+    alice, bob = await met(left, right)
+    await alice.say("before")
+    await until(lambda: bob.heard == ["before"], "a record")
+    left.bus.kill()
+    await bob.say("while alice's bus is away")
+    left.bus.start()
+    await alice.say("after")
+    await until(lambda: bob.heard == ["before", "after"], "alice's word")
+    await until(lambda: alice.heard == ["while alice's bus is away"], "bob's word")
+
+
+async def test_a_bus_that_has_lost_its_journal_is_followed_from_its_new_beginning(
+    left: Host, right: Host
+) -> None:
+    alice, bob = await met(left, right)
+    for number in range(3):
+        await alice.say(f"old {number}")
+    await until(lambda: len(bob.got) == 3, "records")
+    left.bus.kill()
+    for file in left.runtime.root.glob("bus.db*"):
+        file.unlink()
+    left.bus.start()
+    await alice.say("new")
+    await bob.say("back")
+    await until(lambda: bob.heard[3:] == ["new"] and alice.heard == ["back"], "new words")
+
+
+async def test_a_peer_taken_out_of_the_plan_leaves_the_wire_and_the_others_stay(
+    left: Host, right: Host
+) -> None:
+    await left.peer("carol", "2")
+    alice, bob = await met(left, right)
+    await until(lambda: set(bob.met) == {"alice", "carol"}, "introductions")
+    assert left.gateway is not None
+    left.gateway.apply({"cmd": "plan", "peers": [{"name": "alice", "group": "lab"}]})
+    await until(lambda: not left.endpoint("carol"), "carol off the wire")
+    await until(lambda: not right.rows()["carol"]["transports"], "carol's link closed")
+    await alice.say("still here")
+    await until(lambda: bob.heard == ["still here"], "a record")
+
+
+async def test_a_plain_link_from_a_node_that_was_secure_once_is_refused(
+    left: Host, right: Host
+) -> None:
+    _, bob = await met(left, right)
+    await right.stop_gateway()
+    await until(lambda: not left.rows()["bob"]["transports"], "bob's leave")
+    raw = await Raw(bob.identity).greet(left.endpoint("alice")["lan_port"])
+    await raw.closed.wait()
+    assert raw.frames == []
+    assert any("downgrade" in text for text in left.said("refused"))
+    await raw.close()
+
+
+async def test_a_statement_of_a_peer_goes_to_all_who_are_linked(left: Host) -> None:
+    alice = await left.peer("alice", "0")
+    await left.start_gateway()
+    row = await left.wired("alice")
+    sam = await Raw(identity_between("sam", "f")).greet(row["lan_port"])
+    await until(lambda: "sam" in alice.met, "an introduction")
+    said = Attestation(
+        of="cmb-" + "0" * 64, by=alice.identity.node_id, at=1, roster="lab", verdict="aligned",
+        categories={}, role="participant", seq=1, prev="genesis",
+    )  # fmt: skip
+    alice.client.attest(msgspec.json.encode(said))
+    (frame,) = await until(lambda: sam.of(AttestationFrame), "a statement")
+    assert frame.attestation == said
+    forged = msgspec.structs.replace(said, by=sam.identity.node_id)
+    alice.client.attest(msgspec.json.encode(forged))
+    await alice.say("the end")
+    await until(lambda: sam.focus() == ["the end"], "a record")
+    assert len(sam.of(AttestationFrame)) == 1
+    await sam.close()
