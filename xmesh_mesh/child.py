@@ -1,13 +1,14 @@
-"""What every process that the supervisor starts does first: notice its parent's death.
+"""What processes that the supervisor starts do first, such as noticing their parent's death.
 
 The parent hands over two things in the environment: its own pid in ``XMESH_PARENT`` and the
 number of an inherited pipe in ``XMESH_READY_FD``. Both are absent when a person starts the
-program by hand, and then both functions do nothing.
+program by hand; ``die_with_parent`` and ``announce_ready`` then do nothing.
 """
 
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 
@@ -38,3 +39,12 @@ def announce_ready() -> None:
         # An error means that the supervisor is gone; the parent-death signal says the rest.
         with contextlib.suppress(OSError), os.fdopen(int(fd), "wb", buffering=0) as pipe:
             pipe.write(b"ready\n")
+
+
+def allow_files(wanted: int) -> None:
+    """Raise the soft limit on open files as far as the hard one lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -53,8 +53,12 @@ class Lan:
 
     async def start(self, addresses: tuple[str, ...]) -> None:
         """Listen, and tell the registry; OSError where the ports cannot be had."""
-        self.port = await self._listen(addresses, self._plain)
-        self.secure_port = await self._listen(addresses, self._secure)
+        try:
+            self.port = await self._listen(addresses, self._plain)
+            self.secure_port = await self._listen(addresses, self._secure)
+        except OSError:
+            await self.stop()
+            raise
         self._write_entry()
 
     async def stop(self) -> None:
@@ -145,15 +149,15 @@ class Lan:
         return self._talks.secure("server", now_ms())
 
     async def _serve(self, wire: TcpWire, talk: Talk) -> None:
-        host = wire.address.rpartition(":")[0]
-        link = Link(wire, talk, self._endpoint)
-        if not self._sockets.enter(host):
+        seat = self._sockets.enter(wire.address.rpartition(":")[0])
+        if seat is None:
             wire.close()
             return
+        link = Link(wire, talk, self._endpoint, on_opened=seat.settle)
         try:
             await self._endpoint.run(link, wire.payloads())
         finally:
-            self._sockets.leave(host)
+            seat.leave()
 
     # Dialling
 

@@ -5,6 +5,7 @@ our pong says the truth.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from xmesh_mesh.errors import ProofRefused, PublishRefused, RecordError
@@ -72,9 +73,18 @@ _MS: Final = 1_000
 
 
 class Link:
-    """``line`` is its place in the conversation with the remote, from the handshake on."""
+    """``line`` is its place in the conversation with the remote, from the handshake on.
 
-    def __init__(self, wire: Wire, talk: Talk, host: Host) -> None:
+    ``on_opened`` is called when the handshake is through and the remote is let in.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        talk: Talk,
+        host: Host,
+        on_opened: Callable[[], None] = lambda: None,
+    ) -> None:
         self.wire = wire
         self.talk = talk
         self.line: Line | None = None
@@ -83,6 +93,7 @@ class Link:
         self.mute = False  # closed because the remote does not speak to us any more
         self.busy = False  # with a frame that has come
         self._host = host
+        self._on_opened = on_opened
 
     @property
     def counterpart(self) -> Counterpart | None:
@@ -145,6 +156,7 @@ class Link:
         if opened and self.talk.counterpart is not None:
             await self._host.opened(self, self.talk.counterpart)
             self.opened_ms = self.opened_ms or now_ms()
+            self._on_opened()
 
     async def _prove(self, request: ProofRequest) -> bool:
         try:

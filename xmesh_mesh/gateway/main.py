@@ -13,6 +13,7 @@ from xmesh_mesh.control import ControlServer
 from xmesh_mesh.errors import CollisionError, ExitCode, XmeshError
 from xmesh_mesh.gateway.addresses import chosen_addresses
 from xmesh_mesh.gateway.service import Gateway
+from xmesh_mesh.gateway.sockets import MAX_SOCKETS
 from xmesh_mesh.gateway.store import Store
 from xmesh_mesh.paths import FileLock, RuntimeDir
 from xmesh_mesh.relay.log import Log
@@ -27,6 +28,8 @@ def main() -> int:
     """Run the gateway of ``$XMESH_RUNTIME_DIR`` until SIGTERM; return an ExitCode."""
     child.die_with_parent()
     log = Log(plain=False, threshold=os.environ.get("LOG_LEVEL", "info"), peer="gateway")
+    # A peer of each side dials half of the links, and every peer listens.
+    child.allow_files(2 * MAX_SOCKETS)
     logging.basicConfig(handlers=[log], level=logging.WARNING)
     try:
         _locked(RuntimeDir.from_env().ensure(), log)

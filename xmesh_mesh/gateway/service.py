@@ -20,6 +20,7 @@ from xmesh_mesh.pins import Pins
 __all__ = ["Gateway"]
 
 TICK_S: Final = 0.25
+AGAIN_S: Final = 5.0
 PRUNE_EVERY: Final = 2_400  # ticks
 SAVE_EVERY: Final = 4
 LINKS_EVERY: Final = 4
@@ -97,9 +98,8 @@ class Gateway:
     async def _reconcile(self) -> None:
         """Make the wire what the plan and the bus say."""
         self._follow({peer.group for peer in self._plan.values()})
-        for name in list(self._wired):
-            if not self._stands(self._wired[name]):
-                await self._wired.pop(name).stop()
+        fallen = [name for name, each in self._wired.items() if not self._stands(each)]
+        await asyncio.gather(*(self._wired.pop(name).stop() for name in fallen))
         for name in self._plan:
             if name not in self._wired:
                 await self._wire(name)
@@ -134,6 +134,14 @@ class Gateway:
             await wired.start()
         except (OSError, XmeshError) as error:
             self._say("error", "wire", f"{name} cannot be put on the wire: {error}")
+            await self._take_back(name)
+
+    async def _take_back(self, name: str) -> None:
+        """Try again a little later: an address may come, a file be mended."""
+        wired = self._wired.pop(name, None)
+        if wired is not None:
+            await wired.stop()
+        asyncio.get_running_loop().call_later(AGAIN_S, self._changed.set)
 
     async def _stop_all(self) -> None:
         await asyncio.gather(*(each.stop() for each in self._wired.values()))

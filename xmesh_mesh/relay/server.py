@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Log(plain=False, threshold="error")("error", "failed", str(error))
         return error.exit_code
     log = Log(plain=options.plain, threshold=options.log_level)
-    _allow_files(Limits().connections + SPARE_FILES)
+    child.allow_files(Limits().connections + SPARE_FILES)
     logging.basicConfig(handlers=[log], level=logging.WARNING)
     try:
         asyncio.run(_serve(options, log))
@@ -57,15 +56,6 @@ async def _serve(options: Options, log: Log) -> None:
         await stop.wait()
         log("info", "stopping", "The relay stops.")
     log("info", "stopped", "The relay has stopped.")
-
-
-def _allow_files(wanted: int) -> None:
-    """Raise the soft limit on open files as far as the hard one lets us."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _cannot_listen(options: Options, error: OSError) -> XmeshError:

@@ -117,10 +117,17 @@ def test_addresses_may_be_chosen_and_loopback_is_announced_nowhere() -> None:
         chosen_addresses({VARIABLE: "eth0"})
 
 
-def test_connections_are_bounded_in_all_and_from_one_address() -> None:
-    sockets = Sockets(total=3, of_address=2)
-    assert [sockets.enter("a"), sockets.enter("a"), sockets.enter("a")] == [True, True, False]
-    assert sockets.enter("b")
-    assert not sockets.enter("c")
-    sockets.leave("a")
-    assert sockets.enter("c")
+def test_connections_are_bounded_in_all_and_strangers_of_one_address() -> None:
+    sockets = Sockets(total=4, strangers=2)
+    first, second = sockets.enter("a"), sockets.enter("a")
+    assert first is not None
+    assert second is not None
+    assert sockets.enter("a") is None
+    first.settle()
+    assert sockets.enter("a") is not None, "who is known is no stranger"
+    assert sockets.enter("b") is not None
+    assert sockets.enter("c") is None
+    first.leave()
+    assert sockets.enter("c") is not None
+    second.leave()
+    assert sockets.enter("a") is not None

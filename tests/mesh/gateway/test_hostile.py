@@ -188,6 +188,43 @@ async def test_a_fetch_gives_own_broadcasts_and_what_is_for_the_asker(scene: Sce
     await sam.close()
 
 
+async def test_open_lets_in_a_node_without_a_key_until_it_shows_one(left: Host) -> None:
+    alice = await left.peer("alice", "0")
+    await left.start_gateway(trust="open")
+    row = await left.wired("alice")
+    sam = await Raw(identity_between("sam", "f")).greet(row["lan_port"], public_key=None)
+    await until(lambda: "sam" in alice.met, "an introduction")
+    sam.send(records.cmb(replace(sam.record("no name on it"), sig=None)))
+    await until(lambda: alice.heard == ["no name on it"], "an unsigned record")
+    await sam.close()
+    await until(lambda: not left.rows()["sam"]["transports"], "sam's leave")
+    keyed = await Raw(sam.identity).greet(row["lan_port"])
+    keyed.say("signed")
+    keyed.send(records.cmb(replace(keyed.record("unsigned again"), sig=None)))
+    keyed.say("the end")
+    await until(lambda: alice.heard[1:] == ["signed", "the end"], "signed records")
+    assert left.rows()["sam"]["refused"] == {"unsigned": 1}
+    await keyed.close()
+
+
+async def test_messages_are_logged_seldom_and_wake_nobody(scene: Scene) -> None:
+    sam = await greeted(scene)
+    sam.send(*(frames.Message(content=f"hello\n{number}") for number in range(5)))
+    sam.say("the end")
+    await until(lambda: scene.alice.heard == ["the end"], "a record")
+    (told,) = scene.host.said("message")
+    assert r"hello\n0" in told
+    await sam.close()
+
+
+async def test_a_relay_in_clear_beyond_this_host_is_not_used_and_shown(left: Host) -> None:
+    await left.peer("alice")
+    await left.start_gateway(lan=False, relay="ws://192.0.2.1:80")
+    found = await until(lambda: left.endpoint("alice").get("relay"), "the relay's row")
+    assert found["state"] == "refused"
+    assert "wss://" in found["reason"]
+
+
 async def test_a_flood_is_read_more_slowly_and_hinders_nobody(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
