@@ -12,9 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from types import FrameType
 
-from bench_parts import bus, conversation, fleet, node, resources
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # hosts and stock nodes
+
+from bench_parts import bus, conversation, fleet, node, resources, wire
 from bench_parts.figures import BenchError, Figure, table
 from bench_parts.mesh import clear_all
 
@@ -28,6 +31,8 @@ PARTS: Mapping[str, Callable[[], list[Figure]]] = {
     "context": node.context,
     "memory": resources.memory,
     "cpu": resources.cpu,
+    "wire": wire.wire,
+    "gateway": wire.gateway,
     "ps": fleet.ps,
     "kill": fleet.kill,
 }
@@ -55,7 +60,7 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
-        description="Measure xmesh on this machine (Linux). All of it takes about three minutes.",
+        description="Measure xmesh on this machine (Linux). All of it takes about five minutes.",
         epilog="example: scripts/bench --part wake --part answer",
     )
     parser.add_argument(

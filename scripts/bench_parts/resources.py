@@ -25,7 +25,7 @@ def memory() -> list[Figure]:
         for count in (1, 3, 8):
             _up(here, count)
             time.sleep(_SETTLE_S)
-            sizes = {name: _size(pid) for name, pid in here.pids().items()}
+            sizes = {name: size_mb(pid) for name, pid in here.pids().items()}
             figures += _sums(count, sizes)
             if count == 3:
                 figures += _each(sizes)
@@ -55,12 +55,12 @@ def _with_sdk() -> list[Figure]:
     with mesh() as here, vendor() as server:
         here.up(here.peer_file("woken", server.model(SILENT)))
         asyncio.run(wakes(here, server, _WAKES))
-        rss, pss = _size(here.pids()["woken"])
+        rss, pss = size_mb(here.pids()["woken"])
     what = f"peer with the openai SDK after {_WAKES} wakes"
     return [median(f"{what}: RSS", [rss], "MB"), median(f"{what}: PSS", [pss], "MB")]
 
 
-def _size(pid: int) -> tuple[float, float]:
+def size_mb(pid: int) -> tuple[float, float]:
     """Return RSS and PSS in MB."""
     found = psutil.Process(pid).memory_full_info()
     return found.rss / _MB, found.pss / _MB
@@ -74,15 +74,15 @@ def cpu() -> list[Figure]:
             _up(here, count)
             time.sleep(_SETTLE_S)
             pids = here.pids().values()
-            before = [_cpu_s(pid) for pid in pids]
+            before = [cpu_s(pid) for pid in pids]
             time.sleep(_IDLE_S)
-            used = [_cpu_s(pid) - then for pid, then in zip(pids, before, strict=True)]
+            used = [cpu_s(pid) - then for pid, then in zip(pids, before, strict=True)]
             percent = [100 * seconds / _IDLE_S for seconds in used]
             figures.append(total(f"{_peers(count)}, idle", percent, "% of a core"))
     return figures
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Return the CPU time of all threads of a process; the usual counters know 10 ms steps only."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9

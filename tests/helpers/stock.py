@@ -110,6 +110,16 @@ class StockNode:
         said = self.io.ask("remember", categories={"focus": focus, **texts}, options=options)
         return dict(said or {})
 
+    def talk(self, texts: Sequence[str], per_s: float = 0) -> list[Line]:
+        """Say one record about each text; return for each its ``key`` and when (wall, ms)."""
+        said: list[Line] = self.io.ask("talk", timeout_s=120, texts=texts, perS=per_s)
+        return said
+
+    def judged(self) -> dict[str, float]:
+        """Return when (wall, ms) it was done with each record that came, by the record's key."""
+        lines = [line for line in list(self.io.lines) if line.get("event") == "svaf-decision"]
+        return {line["values"][0]["cmbKey"]: line["at"] for line in lines}
+
     def fetch(self, key: str) -> Line | None:
         found: Line | None = self.io.ask("fetch", key=key)
         return found

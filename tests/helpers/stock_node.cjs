@@ -1,7 +1,7 @@
 // A stock node to be driven from outside: node stock_node.cjs CHECKOUT OPTIONS
 //
 // OPTIONS is the JSON of SymNode's own options. Every event of the node, and the answer to every
-// request, is one JSON line on stdout; requests are JSON lines on stdin:
+// request, is one JSON line on stdout, with the time (wall, ms) as "at"; requests come on stdin:
 //   {"id": 1, "do": "remember", "categories": {...}, "options": {...}}   -> {"id": 1, "ok": ...}
 // At the end of stdin the node stops and the process ends with 0.
 
@@ -18,7 +18,9 @@ const EVENTS = [
   'mood-delivered', 'identity-collision', 'metric',
 ];
 
-const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+const now = () => performance.timeOrigin + performance.now();
+const say = (line) => process.stdout.write(`${JSON.stringify({ ...line, at: now() })}\n`);
+const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
 const node = new SymNode({ silent: true, ...JSON.parse(options) });
 
 for (const name of EVENTS) node.on(name, (...values) => say({ event: name, values }));
@@ -31,6 +33,16 @@ const requests = {
   },
   async fetch({ key }) {
     return node.fetchCMB(key, { timeoutMs: 2000 });
+  },
+  // Says one record about each text, so many in a second (0: as fast as it goes).
+  async talk({ texts, perS }) {
+    const said = [];
+    const began = now();
+    for (const [number, focus] of texts.entries()) {
+      await pause(perS ? Math.max(0, began + (number * 1000) / perS - now()) : 0);
+      said.push({ at: now(), key: (node.remember({ focus }) || {}).key });
+    }
+    return said;
   },
   stored: () => node.recall('').map((entry) => ({ ...entry })),
   decisions: () => node.decisions(),

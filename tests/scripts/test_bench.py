@@ -15,6 +15,7 @@ import pytest
 BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench.py"
 PARTS = {
     "ready", "wake", "answer", "bus", "emit", "admission", "context", "memory", "cpu", "ps", "kill",
+    "wire", "gateway",
 }  # fmt: skip
 KEYS = {"part", "what", "value", "unit", "low", "high", "samples", "to_beat", "ratio"}
 
