@@ -43,8 +43,9 @@ def handshake(stage: Stage) -> str:
     assert peer["name"] == stage.writer.name
     assert (row["name"], row["group"]) == (stage.stock.name, "lab")
     assert row["implementation"] == "mmp"
-    assert [each["kind"] for each in row["transports"]] == [stage.kind]
-    return f"each knows the other's name and key; trust {row['trust']}, {stage.kind}"
+    assert {each["kind"] for each in row["transports"]} == stage.ways
+    ways = " and ".join(sorted(stage.ways))
+    return f"each knows the other's name and key; trust {row['trust']}, {ways}"
 
 
 def ours_to_stock(stage: Stage) -> str:

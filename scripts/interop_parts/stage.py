@@ -1,4 +1,4 @@
-"""The stage of the scenes: a host of ours and a stock node, on a LAN or on a stock relay."""
+"""The stage of the scenes: a host of ours and a stock node, on a LAN, on a stock relay, or both."""
 
 import json
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from helpers.tap import Tap, tap
 
 from xmesh_mesh.canonical import unb64u
 
-Kind = Literal["lan", "relay"]
-KINDS: tuple[Kind, ...] = ("lan", "relay")
+Kind = Literal["lan", "relay", "both"]
+KINDS: tuple[Kind, ...] = ("lan", "relay", "both")
 GROUP, OTHER_GROUP = "lab", "other"
 
 
@@ -43,9 +43,15 @@ class Stage:
         """Return one more stock node beside the first one; it is still to be started."""
         return StockNode(self.root, name, group, host=self.stock.host, **self.options)
 
+    @property
+    def ways(self) -> set[str]:
+        """The kinds of links that there are to be between our peer and the stock node."""
+        return {"lan", "relay"} if self.kind == "both" else {self.kind}
+
     def until_met(self) -> None:
         """Return once our peer and the stock node have each other."""
-        self.ours.until_linked(self.writer.name, self.stock.node_id, self.kind)
+        for way in self.ways:
+            self.ours.until_linked(self.writer.name, self.stock.node_id, way, timeout_s=30)
         eventually(self.stock_knows_us, "the stock node has our peer")
 
     def stock_knows_us(self) -> bool:
@@ -62,7 +68,7 @@ def stage(kind: Kind, root: Path) -> Iterator[Stage]:
     """Set the stage; everything on it has ended afterwards."""
     with ExitStack() as stack:
         lan = stack.enter_context(netns.lan("alice", "bob"))
-        places = _on_lan(lan) if kind == "lan" else _on_relay(stack, root, lan)
+        places = _on_lan(lan) if kind == "lan" else _on_relay(stack, root, lan, kind)
         ours = stack.enter_context(Edge(root, "ours", places.our_host))
         writer = ours.member("ours-01", GROUP, **places.plan)
         stock, stranger = (
@@ -92,11 +98,13 @@ def _on_lan(lan: netns.Lan) -> _Places:
     return _Places(*lan.hosts, {"lan": True}, {})
 
 
-def _on_relay(stack: ExitStack, root: Path, lan: netns.Lan) -> _Places:
-    """All on one host: without TLS, a relay is reached on loopback only."""
-    host = lan.hosts[0]
+def _on_relay(stack: ExitStack, root: Path, lan: netns.Lan, kind: Kind) -> _Places:
+    """Where there is no LAN, all on one host: without TLS we reach a relay on loopback only."""
+    host, far = lan.hosts
     relay = stack.enter_context(StockRelay(root, token="a token", host=host))
     ear = stack.enter_context(tap(root, relay.url, host))
-    plan = {"lan": False, "relay": ear.url, "relay_token": "a token"}
-    options = {"relay": relay.url, "relayToken": "a token", "relayOnly": True}
-    return _Places(host, host, plan, options, relay, ear)
+    both = kind == "both"
+    plan = {"lan": both, "relay": ear.url, "relay_token": "a token"}
+    url = f"ws://{host.address}:{relay.port}"
+    options = {"relay": url, "relayToken": "a token", "relayOnly": not both}
+    return _Places(host, far, plan, options, relay, ear)
