@@ -78,15 +78,20 @@ class Peer:
 
     async def say(self, focus: str, *, to: str | None = None) -> Record:
         record = self.record(focus, to=to)
-        await self.client.publish(assertion_id(record), encode(record), to)
+        await self.publish(record)
         return record
 
-    def record(self, focus: str, *, to: str | None = None, group: str | None = None) -> Record:
+    async def publish(self, record: Record) -> None:
+        await self.client.publish(assertion_id(record), encode(record), record.to)
+
+    def record(self, focus: str, *, to: str | None = None, padding: int = 0) -> Record:
+        """Return a signed record; ``padding``: bytes in each of four more fields."""
+        long = dict.fromkeys(("issue", "intent", "motivation", "perspective"), "x" * padding)
         unsigned = compose(
-            {"focus": focus},
+            {"focus": focus, **long},
             created_by=self.identity.name,
             created_ms=time.time_ns() // 1_000_000,
-            group=group or self.group,
+            group=self.group,
             to=to,
         )
         return sign(unsigned, self.identity.seed)

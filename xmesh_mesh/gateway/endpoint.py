@@ -22,7 +22,7 @@ from xmesh_mesh.wire.errors import WireError
 from xmesh_mesh.wire.frames import Frame, Unknown
 from xmesh_mesh.wire.recent import Recent
 from xmesh_mesh.wire.secure_terms import ProofRequest
-from xmesh_mesh.wire.trust import Self
+from xmesh_mesh.wire.trust import Self, read_key
 
 __all__ = ["Endpoint", "Say"]
 
@@ -80,6 +80,8 @@ class Endpoint:
             pass  # the other side is gone
         except XmeshError as error:
             self._say("warning", "link-lost", f"{self._who(link)}: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever a stranger finds ends its own link only
+            self._say("error", "link-failed", f"{self._who(link)}: {error!r}")
         finally:
             self._end(link)
 
@@ -165,7 +167,7 @@ class Endpoint:
 
     def impostor(self, frame: Frame | Unknown) -> None:
         if isinstance(frame, frames.Handshake | frames.ClientHello | frames.ServerHello):
-            seen = Counterpart(frame.node_id, frame.name, None, secure=False)
+            seen = Counterpart(frame.node_id, frame.name, _key_of(frame), secure=False)
             self.gatekeeper.quarantine(seen, "our-id")
 
     def pace(self, link: Link, size: int) -> int:
@@ -206,10 +208,7 @@ class Endpoint:
         del self.remotes[min(away, key=lambda each: each.last_seen_ms).pair.remote]
 
     def _remote_of(self, link: Link) -> Remote | None:
-        counterpart = link.counterpart
-        if link.line is None or counterpart is None:
-            return None
-        return self.remotes.get(counterpart.node_id)
+        return self.remotes.get(link.node_id) if link.line is not None else None
 
     def _ended_by(self, link: Link, error: WireError) -> None:
         if error.code == "collision":
@@ -253,6 +252,18 @@ def _close_plain(remote: Remote) -> None:
     for line, link in remote.links.items():
         if not line.secure:
             link.close()
+
+
+def _key_of(frame: frames.Handshake | frames.ClientHello | frames.ServerHello) -> bytes | None:
+    """Return the key that a handshake shows, None where it is none."""
+    if isinstance(frame, frames.Handshake):
+        text = frame.public_key or ""
+    else:
+        text = frame.identity_public_key
+    try:
+        return read_key(text)
+    except WireError:
+        return None
 
 
 def _silence(mute: bool) -> str:

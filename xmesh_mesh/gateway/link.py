@@ -73,7 +73,7 @@ _MS: Final = 1_000
 
 
 class Link:
-    """``line`` is its place in the conversation with the remote, from the handshake on.
+    """``line`` is its place in the conversation with the remote ``node_id``, once it is let in.
 
     ``on_opened`` is called when the handshake is through and the remote is let in.
     """
@@ -87,6 +87,7 @@ class Link:
     ) -> None:
         self.wire = wire
         self.talk = talk
+        self.node_id = ""
         self.line: Line | None = None
         self.opened_ms: int | None = None
         self.closed = False

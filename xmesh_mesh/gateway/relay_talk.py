@@ -69,7 +69,8 @@ class RelayTalk:
         return self._through(self._session, frame, now_ms)
 
     def proved(self, proof: str) -> Turn:
-        assert self._pending is not None
+        if self._pending is None:
+            raise WireError("handshake-timeout", "the proof came too late")
         return self._moved(self._pending.proved(proof))
 
     def tick(self, now_ms: int) -> Turn:
@@ -85,6 +86,9 @@ class RelayTalk:
             return Turn()
 
     def pack(self, record: Record) -> Frame:
+        """As ``Talk.pack``; WireError ``no-secret`` where only less than was announced is there."""
+        if self._ours and self._session is None:
+            raise WireError("no-secret", "the Core Secure handshake is not through")
         return (self._session or self._plain).pack(record)
 
     def unpack(self, frame: Frame) -> Record | None:

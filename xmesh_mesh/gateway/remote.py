@@ -57,7 +57,7 @@ class Remote:
         line = Line(link.wire.transport, counterpart.secure, link.wire.outbound, now)
         superfluous = self.conversation.add(line, now)
         if line not in superfluous:
-            link.line = line
+            link.line, link.node_id = line, self.pair.remote
             self.links[line] = link
         return [link if each is line else self.links.pop(each) for each in superfluous]
 
@@ -151,9 +151,19 @@ class Remote:
             self._passed(head)
             self._hungry = False
             return False
-        sent_all = all(feed.room > 0 and self._give(link, each) for each in page)
-        await link.wire.drained()
-        return sent_all
+        return await self._give_all(link, page)
+
+    async def _give_all(self, link: Link, page: list[Outgoing]) -> bool:
+        """Send records for as long as nothing changes meanwhile; False where none can go now."""
+        feed = self.conversation.feed
+        for each in page:
+            sent = feed.sent
+            await link.wire.drained()
+            if self.preferred() is not link or feed.sent != sent or feed.room <= 0:
+                return True
+            if not self._give(link, each):
+                return False
+        return True
 
     def _give(self, link: Link, outgoing: Outgoing) -> bool:
         """Send one record; False where this link cannot carry any now."""

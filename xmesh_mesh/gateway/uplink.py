@@ -50,6 +50,7 @@ class Uplink:
         self._unsent: asyncio.Queue[bytes] = asyncio.Queue()
         self._unsent_bytes = 0
         self._room = asyncio.Event()
+        self._turn = asyncio.Lock()
         # The environment's proxy leads away from this host, where a plain relay is.
         self._proxy: Literal[True] | None = True if url.startswith("wss:") else None
 
@@ -85,10 +86,14 @@ class Uplink:
         self._put(self._client.send(node_id, frame).text)
 
     async def drained(self) -> None:
-        """Wait until there is room for more; OSError where the connection is gone."""
-        while self._unsent_bytes > HIGH_WATER:
-            self._room.clear()
-            await self._room.wait()
+        """Wait until there is room for more; OSError where the connection is gone.
+
+        Who waits takes turns: one socket carries the records of all remotes.
+        """
+        async with self._turn:
+            while self._unsent_bytes > HIGH_WATER:
+                self._room.clear()
+                await self._room.wait()
         if self._client is None:
             raise ConnectionResetError("the relay is gone")
 

@@ -141,7 +141,7 @@ async def test_a_foreign_key_under_our_node_id_is_quarantined_and_ends_nobody(sc
     await raw.closed.wait()
     assert scene.host.gateway is not None
     (held,) = scene.host.gateway.status()["quarantine"]
-    assert held["why"] == "our-id"
+    assert (held["why"], held["public_key"]) == ("our-id", b64u(raw.identity.public_key))
     assert scene.host.endpoint("alice")["collision"] == ""
     await raw.close()
     await works(scene)

@@ -85,6 +85,23 @@ async def test_a_relay_that_resets_again_and_again_loses_and_doubles_nothing(
     assert alice.heard == [f"after cut {turn}" for turn in range(4)]
 
 
+async def test_long_records_for_many_go_over_one_relay_connection_whole(
+    left: Host, right: Host, tap: RelayTap
+) -> None:
+    alice = await left.peer("alice", "0")
+    many = [await right.peer(f"bob-{number}", "1") for number in range(12)]
+    for host in (left, right):
+        await host.start_gateway(lan=False, relay=tap.url, relay_token="secret")
+    await until(lambda: len(alice.met) == 12, "all introductions")
+    for number in range(6):
+        # 200 KB each, in fields of at most 64 KiB.
+        record = alice.record(f"{number}", padding=50_000)
+        await alice.publish(record)
+    await until(lambda: all(len(bob.got) == 6 for bob in many), "all records", 40)
+    assert all(bob.heard == [str(number) for number in range(6)] for bob in many)
+    assert left.said("relay") == right.said("relay") == []
+
+
 async def test_when_the_lan_fails_the_relay_carries_on_and_nobody_has_left(
     left: Host, tap: RelayTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,3 +197,31 @@ def test_a_sealed_record_of_another_author_is_refused(low: Side, high: Side) -> 
     with pytest.raises(RecordError) as caught:
         high.talk.unpack(frame)
     assert caught.value.code == "wrong-author"
+
+
+def test_a_node_that_turns_out_to_be_ours_is_told_nothing_in_between(low: Side, high: Side) -> None:
+    low.begin(high)
+    (announced,) = low.out
+    assert isinstance(announced, frames.Handshake)
+    plain = {
+        "node_id": high.identity.node_id, "name": "high", "room": "lab",
+        "public_key": b64u(high.identity.public_key),
+        "e2e_public_key": announced.e2e_public_key,
+    }  # fmt: skip
+    low.receive(frames.Handshake(**plain))
+    low.talk.pack(low.record("to a deployed node"))
+    low.receive(frames.Handshake(**plain, extensions=["cmb-encrypted-v2"]))
+    with pytest.raises(WireError) as caught:
+        low.talk.pack(low.record("to one of ours"))
+    assert caught.value.code == "no-secret"
+
+
+def test_a_proof_that_comes_too_late_is_refused(low: Side, high: Side) -> None:
+    high.begin(low)
+    hello = low.talks.secure("client", 0).start().send[0]
+    high.talk.receive(hello, 0)
+    with pytest.raises(WireError):
+        high.talk.tick(TIMEOUT_MS)
+    with pytest.raises(WireError) as caught:
+        high.talk.proved("")
+    assert caught.value.code == "handshake-timeout"
