@@ -94,6 +94,7 @@ class Endpoint:
                 self._ended_by(link, error)
                 link.close()
         for remote in self.remotes.values():
+            self._check_trust(remote)
             for link, mute in remote.tick():
                 link.mute = mute
                 self._say("info", "link-lost", f"{self._who(link)} is {_silence(mute)}.")
@@ -188,6 +189,14 @@ class Endpoint:
             self._say("error", "collision", text)
             self._bus.collide(self.own.node_id, text)
             self.stop()
+
+    def _check_trust(self, remote: Remote) -> None:
+        """End the links of a node whose pin a person has taken away; it may come again."""
+        if remote.links and not self.gatekeeper.stands(remote.counterpart):
+            name = remote.counterpart.name
+            self._say("info", "link-lost", f"The key of {name!r} is not the pinned one any more.")
+            for link in remote.links.values():
+                link.close()
 
     def _remote(self, counterpart: Counterpart) -> Remote:
         remote = self.remotes.get(counterpart.node_id)

@@ -49,6 +49,11 @@ class Gatekeeper:
         if counterpart.secure:
             self._pins.note_secure(counterpart.node_id)
 
+    def stands(self, counterpart: Counterpart) -> bool:
+        """Return whether the key that was let in is still the pinned one."""
+        key = counterpart.public_key
+        return key is None or self._pins.key(counterpart.node_id) == key
+
     def quarantine(self, counterpart: Counterpart, why: Why) -> None:
         key = counterpart.public_key
         self._pins.quarantine(counterpart.node_id, key, counterpart.name, why)

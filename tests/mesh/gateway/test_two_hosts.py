@@ -138,6 +138,23 @@ async def test_strict_lets_in_whom_a_person_accepts(left: Host, right: Host) -> 
     assert gateway.status()["quarantine"] == []
 
 
+async def test_a_pin_taken_away_ends_the_links_at_once_and_one_given_back_brings_them_back(
+    left: Host, right: Host
+) -> None:
+    alice, bob = await left.peer("alice", "0"), await right.peer("bob", "1")
+    pins = Pins(left.runtime.pins("lab") / "pins.json")
+    pins.add(bob.identity.node_id, bob.identity.public_key, "bob")
+    await left.start_gateway(trust="strict")
+    await right.start_gateway()
+    await until(lambda: "bob" in alice.met and left.rows()["bob"]["transports"], "a link")
+    pins.remove(bob.identity.node_id)
+    await until(lambda: not left.rows()["bob"]["transports"], "the end of the link")
+    pins.add(bob.identity.node_id, bob.identity.public_key, "bob")
+    await until(lambda: left.rows()["bob"]["transports"], "a link again")
+    await bob.say("back")
+    await until(lambda: alice.heard == ["back"], "a record")
+
+
 async def test_a_stranger_under_the_name_of_a_local_peer_is_kept_out(
     left: Host, right: Host
 ) -> None:
