@@ -151,34 +151,46 @@ def we_restart(stage: Stage) -> str:
 
 
 def triad_answers(stage: Stage) -> str:
-    """Three peers of ours under a supervisor, and a stock author who asks them for something."""
+    """Three peers of ours under a supervisor, and a stock author who asks them, twice."""
     group = {"group": "triad", "mesh": stage.plan, "model": {"adapter": "rehearsal"}}
     root = RuntimeDir(stage.root / "triad").ensure()
-    with (
-        stage.another("asker-01", "triad") as asker,
-        running(root, *triad(root, **group), host=stage.our_host, HOME=str(root.root)) as mesh,
-    ):
-        wait_until(lambda: set(ROLES) <= _names(asker), "stock has all three peers", 30)
-        question = asker.remember(TASK[0], intent=TASK[2])
-        answers = [_answer(mesh, name, asker) for name in ROLES]
-        cited = [each for each in answers if question["key"] in each.all_parents()]
-        assert cited, "no answer cites the question"
-        assert not any(question["key"] in each.parents for each in cited)
-        assert asker.complaints(*ROLES) == []
+    files = triad(root, **group)
+    own = {"host": stage.our_host, "HOME": str(root.root)}
+    with stage.another("asker-01", "triad") as asker, running(root, *files, **own) as mesh:
+        _asked(mesh, asker, TASK[0], TASK[2])
+        mesh.end()
         asker.stop()
-    return f"asked by stock, answered by {', '.join(ROLES)}; stock has admitted an answer of each"
+        asker.start()
+        mesh.up(*files)
+        _asked(mesh, asker, "rate-limit /api/logout too", TASK[2])
+        asker.stop()
+    return (
+        f"{', '.join(ROLES)} answer, stock admits it and holds their attestations; both restarted"
+    )
+
+
+def _asked(mesh: Mesh, asker: StockNode, focus: str, intent: str) -> None:
+    """Let a stock author ask our peers something; return once it has the answer."""
+    wait_until(lambda: set(ROLES) <= _names(asker), "stock has all three peers", 30)
+    question = asker.remember(focus, intent=intent)["key"]
+    answers = eventually(lambda: _answers(mesh, question), "an answer", 30)
+    asker.accepted(answers[0].key, timeout_s=30)
+    assert not any(question in each.parents for each in answers), "stock drops it as an echo"
+    ours = {node_id for node_id, peer in asker.peers().items() if peer["name"] in ROLES}
+    wait_until(lambda: ours <= asker.attested(question).keys(), "attestations of all three")
+    assert all(asker.chain(node_id)["ok"] for node_id in ours)
+    assert asker.complaints(*ROLES) == []
+
+
+def _answers(mesh: Mesh, question: str) -> list[Record]:
+    """Return what our peers have said that cites the question itself."""
+    entries = [entry for name in ROLES for entry in mesh.memory(name) if entry.created_by == name]
+    said = [entry.record for entry in entries if entry.record is not None]
+    return [record for record in said if question in record.all_parents()]
 
 
 def _names(node: StockNode) -> set[str]:
     return {peer["name"] for peer in node.peers().values()}
-
-
-def _answer(mesh: Mesh, name: str, asker: StockNode) -> Record:
-    """Return the first thing that a peer has said, once the stock node has admitted it."""
-    mine = eventually(lambda: [e for e in mesh.memory(name) if e.created_by == name], name, 30)
-    assert mine[0].record is not None
-    asker.accepted(mine[0].key, timeout_s=30)
-    return mine[0].record
 
 
 def nothing_twice(stage: Stage) -> str:

@@ -133,6 +133,15 @@ class StockNode:
         found: list[Line] = self.io.ask("decisions")
         return found
 
+    def attested(self, key: str) -> dict[str, str]:
+        """Return the verdicts on a record that it has verified, by the node id that signed them."""
+        return {each["by"]: each["verdict"] for each in self.io.ask("attestations", key=key)}
+
+    def chain(self, by: str) -> Line:
+        """Return what it says of the chain of all that a node has attested."""
+        found: Line = self.io.ask("chain", by=by)
+        return found
+
     def peers(self) -> dict[str, Line]:
         """Return the peers that it has now, by node id."""
         return {peer["peerId"]: peer for peer in self.io.ask("status")["peers"]}

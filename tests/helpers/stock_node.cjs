@@ -45,6 +45,8 @@ const requests = {
     return said;
   },
   stored: () => node.recall('').map((entry) => ({ ...entry })),
+  attestations: ({ key }) => node.attestationsFor(key),
+  chain: ({ by }) => node.verifyAttestationChain(by),
   decisions: () => node.decisions(),
   status: () => node.status(),
 };
