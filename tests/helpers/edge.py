@@ -211,7 +211,7 @@ class Edge:
     def start_gateway(self) -> None:
         reader, writer = os.pipe()
         home = {"HOME": str(self.runtime.root), "XMESH_RUNTIME_DIR": str(self.runtime.root)}
-        lan = {"XMESH_LAN_ADDRESSES": "" if self.host else "127.0.0.1"}
+        lan = {"XMESH_LAN_ADDRESSES": "" if self.host else "127.0.0.1", "XMESH_PLAIN_RELAYS": "1"}
         command = [sys.executable, *self._late(), "xmesh_mesh.gateway.main"]
         with self._log.open("ab") as log:
             self.gateway = subprocess.Popen(

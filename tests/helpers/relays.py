@@ -28,7 +28,7 @@ class OurRelay:
 
     def start(self) -> Self:
         reader, writer = os.pipe()
-        command = [sys.executable, "-m", "xmesh_mesh.relay.server", "--port", str(self.port)]
+        command = [sys.executable, "-m", "xmesh_mesh.relay.server", *self._address()]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._host.command(*command) if self._host else command,
@@ -40,6 +40,10 @@ class OurRelay:
         os.close(reader)
         assert said == b"ready\n", self._log.read_text()
         return self
+
+    def _address(self) -> list[str]:
+        """On a host of a LAN's, the others reach it too."""
+        return ["--host", "0.0.0.0" if self._host else "127.0.0.1", "--port", str(self.port)]
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         assert self._process is not None

@@ -5,6 +5,8 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import combinations, permutations
 from pathlib import Path
 
 import pytest
@@ -93,27 +95,15 @@ def until_moment(moment: float) -> None:
     wait_until(lambda: time.monotonic() >= moment, "the next moment")
 
 
-def check_resets(root: Path, lan: Lan, for_s: float) -> None:
-    with on_relay(root, lan) as (edges, taps):
-        count = resets(edges, taps, for_s, 2)
-        assert count >= for_s / 2 - 1
-        check_heard(only(edges[0]), only(edges[1]), 2 * GHOST_S)
-        check_heard(only(edges[1]), only(edges[0]), 2 * GHOST_S)
-
-
-@pytest.mark.timeout(180)
-def test_a_relay_that_resets_again_and_again_loses_and_doubles_nothing(
-    lan: Lan, runtime_dir: RuntimeDir
-) -> None:
-    check_resets(runtime_dir.root, lan, 6)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_relay_that_resets_every_two_seconds_for_two_minutes_loses_and_doubles_nothing(
     lan: Lan, runtime_dir: RuntimeDir
 ) -> None:
-    check_resets(runtime_dir.root, lan, 120)
+    with on_relay(runtime_dir.root, lan) as (edges, taps):
+        assert resets(edges, taps, 120, 2) >= 59
+        check_heard(only(edges[0]), only(edges[1]), 2 * GHOST_S)
+        check_heard(only(edges[1]), only(edges[0]), 2 * GHOST_S)
 
 
 @pytest.mark.timeout(120)
@@ -129,6 +119,24 @@ def test_a_network_that_is_gone_and_back_loses_and_doubles_nothing(
         lan.mend(lan.hosts[0])
         check_heard(only(two), only(one), SILENT_S)
         check_heard(only(one), only(two), SILENT_S)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_network_that_is_gone_for_longer_than_a_link_lives_loses_and_doubles_nothing(
+    lan: Lan, runtime_dir: RuntimeDir
+) -> None:
+    with on_lan(runtime_dir.root, lan, "writer-01", "reviewer-01") as (one, two):
+        lan.cut(lan.hosts[0])
+        only(one).say(*numbered("gone, from one", 30))
+        only(two).say(*numbered("gone, from two", 30))
+        gone = (one, "writer-01", only(two)), (two, "reviewer-01", only(one))
+        for edge, local, remote in gone:
+            links = partial(edge.transports, local, remote.node_id)
+            wait_until(lambda: not links(), "the link is given up", 90)  # noqa: B023
+        lan.mend(lan.hosts[0])
+        check_heard(only(two), only(one), 90)
+        check_heard(only(one), only(two), 90)
 
 
 @pytest.mark.timeout(120)
@@ -223,6 +231,30 @@ def check_counts(edges: list[Edge]) -> None:
 
 
 @pytest.mark.timeout(120)
+def test_a_way_too_many_brings_nothing_twice_and_one_too_few_loses_nothing(
+    lan: Lan, runtime_dir: RuntimeDir
+) -> None:
+    """Three hosts, each with a LAN and a relay to the others; the relay goes, and comes again."""
+    with ExitStack() as stack:
+        relay = stack.enter_context(OurRelay(runtime_dir.root, lan.hosts[0]))
+        url = f"ws://{lan.hosts[0].address}:{relay.port}"
+        edges = [stack.enter_context(Edge(runtime_dir.root, host.name, host)) for host in lan.hosts]
+        for number, edge in enumerate(edges):
+            edge.member(f"peer-{number}", relay=url)
+        for one, two in combinations(edges, 2):
+            linked(one, two, "lan")
+            linked(one, two, "relay")
+        for step in (lambda: None, relay.end, relay.start):
+            step()
+            for edge in edges:
+                only(edge).say(*numbered(only(edge).name, 10, len(only(edge).said)))
+        for one, two in permutations(edges, 2):
+            check_heard(only(one), only(two), SILENT_S)
+        for edge in edges:
+            assert all(sum(row["refused"].values()) == 0 for row in edge.peers())
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("off_s", [-3_600, 3_600])
 def test_a_clock_that_is_an_hour_off_is_no_hindrance(
     lan: Lan, runtime_dir: RuntimeDir, off_s: int
@@ -268,13 +300,13 @@ def test_a_flood_from_one_host_leaves_the_others_unharmed(
     names = ("listener-01", "flooder-01", "quiet-01")
     with on_lan(runtime_dir.root, lan, *names) as (here, flood, quiet):
         listener, took_ms = only(here), []
-        only(flood).say(*numbered("flood", 1_500))
+        only(flood).say(*numbered("flood", 700))
         for number in range(20):
             only(quiet).say(f"quiet {number}")
             said_ms = time.monotonic() * 1000
             listener.hears(f"quiet {number}")
             took_ms.append(time.monotonic() * 1000 - said_ms)
-        assert len(listener.texts(by="flooder-01")) < 1_500, "the flood was over already"
+        assert len(listener.texts(by="flooder-01")) < 700, "the flood was over already"
         assert sorted(took_ms)[18] < 500, took_ms
         check_heard(listener, only(flood), 60)
 
