@@ -32,6 +32,7 @@ CREATE TABLE cursor (
     local TEXT NOT NULL, remote TEXT NOT NULL, seq INTEGER NOT NULL, seen_ms INTEGER NOT NULL,
     PRIMARY KEY (local, remote)
 );
+CREATE TABLE login (node_id TEXT, url TEXT, PRIMARY KEY (node_id, url));
 CREATE TABLE sealing (node_id TEXT PRIMARY KEY, private BLOB NOT NULL)
 """
 
@@ -161,6 +162,21 @@ class Store(SqliteFile):
                     "UPDATE cursor SET seq = ?, seen_ms = ? WHERE local = ? AND remote = ?",
                     *(seq, now_ms, pair.local, pair.remote),
                 )
+
+    # Relays
+
+    def logs_in(self, node_id: str, url: str) -> None:
+        """Note that a relay may hold a session of this local peer from now on."""
+        self._run("INSERT OR IGNORE INTO login VALUES (?, ?)", node_id, url)
+
+    def logged_out(self, node_id: str, url: str) -> None:
+        """Note that the relay knows that the session is over."""
+        self._run("DELETE FROM login WHERE node_id = ? AND url = ?", node_id, url)
+
+    def may_be_logged_in(self, node_id: str, url: str) -> bool:
+        """Return whether a session was begun there of which no proper end is known."""
+        sql = "SELECT 1 FROM login WHERE node_id = ? AND url = ?"
+        return self._one(sql, node_id, url) is not None
 
     # Keys
 

@@ -11,12 +11,13 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from xmesh_mesh.gateway.clock import now_ms
 from xmesh_mesh.gateway.endpoint import Endpoint, Say
 from xmesh_mesh.gateway.relay_peer import RelayPeers
+from xmesh_mesh.gateway.store import Store
 from xmesh_mesh.gateway.talks import Talks
 from xmesh_mesh.wire import relay
 from xmesh_mesh.wire.errors import WireError
 from xmesh_mesh.wire.frames import Frame
 from xmesh_mesh.wire.relay import RelayClient
-from xmesh_mesh.wire.relay_retry import Retry
+from xmesh_mesh.wire.relay_retry import GHOST_MS, Retry
 
 __all__ = ["Uplink"]
 
@@ -37,7 +38,9 @@ class Uplink:
         talks: Talks,
         say: Say,
         local: Callable[[], frozenset[str]],
+        store: Store,
     ) -> None:
+        self._store = store
         self.state = "connecting"
         self.reason = ""
         self._url = url
@@ -60,6 +63,7 @@ class Uplink:
     async def run(self) -> None:
         """Connect, and again after each loss by the rules of ``wire.relay_retry``."""
         retry = Retry()
+        await self._outlive_ghost()
         while True:
             at_ms = await self._once(retry)
             if at_ms is None:
@@ -97,6 +101,16 @@ class Uplink:
         if self._client is None:
             raise ConnectionResetError("the relay is gone")
 
+    async def _outlive_ghost(self) -> None:
+        """Wait until the relay has noticed that an earlier session of ours is dead.
+
+        Whoever was killed together with its network, and logged in again at once, would throw out
+        a session that nobody uses; the news of that ends stock nodes.
+        """
+        if self._store.may_be_logged_in(self._endpoint.own.node_id, self._url):
+            self.state, self.reason = "waiting", "an earlier session may be open there still"
+            await asyncio.sleep(GHOST_MS / 1_000)
+
     async def _once(self, retry: Retry) -> int | None:
         """Live through one connection; return when to make the next one."""
         client = RelayClient(
@@ -124,16 +138,18 @@ class Uplink:
             self._note(str(error) or type(error).__name__)
         finally:
             self._leave()
+            clean = socket is None or _is_clean(socket)
+            if socket is not None and clean:
+                self._store.logged_out(self._endpoint.own.node_id, self._url)
         if socket is None:
             return None, True
         if socket.close_code not in {None, 1006}:
             self._note(f"closed with {socket.close_code} {socket.close_reason or ''}".strip())
-        protocol = socket.protocol
-        clean = protocol.close_rcvd is not None and protocol.close_sent is not None
         return socket.close_code, clean
 
     async def _live(self, client: RelayClient, socket: ClientConnection, retry: Retry) -> None:
         self._client, self._socket = client, socket
+        self._store.logs_in(self._endpoint.own.node_id, self._url)
         self._put(client.opened(now_ms()).text)
         writer = asyncio.create_task(self._write(socket))
         try:
@@ -202,6 +218,11 @@ class Uplink:
         if reason != self.reason:
             self._say("warning", "relay", f"{self._endpoint.own.name} at {self._url}: {reason}")
         self.reason = reason
+
+
+def _is_clean(socket: ClientConnection) -> bool:
+    """Return whether the close handshake was completed, so that the relay knows."""
+    return socket.protocol.close_rcvd is not None and socket.protocol.close_sent is not None
 
 
 _OPTIONS: Final[dict[str, Any]] = {

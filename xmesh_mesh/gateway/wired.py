@@ -148,7 +148,13 @@ class Wired:
             around.say("error", "relay", text)
             return
         self._uplink = Uplink(
-            plan.relay, plan.relay_token, self.endpoint, self._talks, around.say, around.local
+            plan.relay,
+            plan.relay_token,
+            self.endpoint,
+            self._talks,
+            around.say,
+            around.local,
+            around.store,
         )
         self._relay = asyncio.create_task(self._uplink.run())
 

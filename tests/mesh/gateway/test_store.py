@@ -1,5 +1,6 @@
 """What the gateway keeps: records, positions, cursors and keys, whatever ends it."""
 
+import contextlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,3 +117,15 @@ def test_a_sealing_key_stays_the_same_and_the_file_is_private(store: Store, path
     assert again.sealing_key("alice") == key
     again.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_login_without_a_proper_end_is_remembered_over_processes(path: Path) -> None:
+    url, other = "wss://relay.example", "wss://other.example"
+    with contextlib.closing(Store.open(path)) as first:
+        first.logs_in("alice", url)
+        first.logs_in("alice", other)
+        first.logged_out("alice", other)
+    with contextlib.closing(Store.open(path)) as second:
+        assert second.may_be_logged_in("alice", url)
+        assert not second.may_be_logged_in("alice", other)
+        assert not second.may_be_logged_in("bob", url)
