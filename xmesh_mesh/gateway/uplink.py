@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from xmesh_mesh.errors import StoreError
 from xmesh_mesh.gateway.clock import now_ms
 from xmesh_mesh.gateway.endpoint import Endpoint, Say
 from xmesh_mesh.gateway.relay_peer import RelayPeers
@@ -23,6 +24,7 @@ __all__ = ["Uplink"]
 
 OPEN_S: Final = 10.0
 CLOSE_S: Final = 3.0
+STORE_AGAIN_MS: Final = 10_000
 HIGH_WATER: Final = 262_144  # bytes unsent, from which on records wait
 MAX_UNSENT: Final = 8_388_608  # bytes unsent: the relay does not read, and is left
 
@@ -65,7 +67,12 @@ class Uplink:
         retry = Retry()
         await self._outlive_ghost()
         while True:
-            at_ms = await self._once(retry)
+            try:
+                at_ms = await self._once(retry)
+            except StoreError as error:
+                # What is not noted is not done: a login that a crash would make a ghost of.
+                self._note(str(error))
+                at_ms = now_ms() + STORE_AGAIN_MS
             if at_ms is None:
                 self.state = "stopped"
                 self._endpoint.collide(
