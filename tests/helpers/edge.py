@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 
 from helpers.bus import BusProcess, make_identity, wait_until
@@ -151,12 +151,20 @@ class Edge:
     """A bus and a gateway on one host; ``plan`` says which members are on the wire, and how.
 
     ``clock_off_s``: by how many seconds the wall clock of the gateway and its members is off.
+    ``env`` is for the gateway; there, relays without TLS are allowed unless it says otherwise.
     """
 
     def __init__(
-        self, root: Path, name: str, host: Host | None = None, *, clock_off_s: int = 0
+        self,
+        root: Path,
+        name: str,
+        host: Host | None = None,
+        *,
+        clock_off_s: int = 0,
+        env: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.clock_off_s = clock_off_s
+        self._env = env
         self.runtime = RuntimeDir(root / name).ensure()
         self.host = host
         self.members: dict[str, Member] = {}
@@ -216,7 +224,7 @@ class Edge:
         with self._log.open("ab") as log:
             self.gateway = subprocess.Popen(
                 self.host.command(*command) if self.host else command,
-                env={**os.environ, **home, **lan, "XMESH_READY_FD": str(writer)},
+                env={**os.environ, **home, **lan, **self._env, "XMESH_READY_FD": str(writer)},
                 pass_fds=(writer,), stderr=log, stdout=log,
             )  # fmt: skip
         os.close(writer)
