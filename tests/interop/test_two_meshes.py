@@ -14,6 +14,7 @@ from helpers.bus import wait_until
 from helpers.edge import Edge, Member
 from helpers.mesh import ROLES, TASK, Mesh, agent_toml, chain_depth, running
 from helpers.netns import Host
+from helpers.people import Listener
 
 from xmesh_mesh.paths import RuntimeDir
 
@@ -85,3 +86,16 @@ def test_a_task_is_worked_on_across_hosts_and_traced_as_a_whole_on_each(world: W
 
 def traced(mesh: Mesh, key: str) -> set[str]:
     return set(re.findall(r"cmb-[0-9a-f]{8}", mesh.sup("trace", key).stdout))
+
+
+def test_the_runbook_for_two_hosts_holds_as_it_is_written(world: World) -> None:
+    here, there = world.meshes
+    for mesh in world.meshes:
+        rows = [*mesh.json("ps")["infrastructure"], *mesh.json("ps")["peers"]]
+        assert {row["state"] for row in rows} == {"running"}, rows
+        assert "gateway" in {row["name"] for row in rows}
+        assert "Announced on 10.77.0." in mesh.sup("logs", "gateway").stdout
+    assert "writer-01" in there.sup("peers").stdout
+    with Listener(there.root, "--group", "e2e") as listener:
+        here.sup("observe", "ping", "--to", "writer-01")
+        assert listener.hears(1)[0]["by"] == "writer-01"
