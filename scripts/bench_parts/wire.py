@@ -13,9 +13,10 @@ from typing import Any
 
 from helpers import netns, stock
 from helpers.bus import wait_until
-from helpers.edge import Edge, Member, linked
+from helpers.edge import Edge, linked
 from helpers.netns import Host, Lan
 from helpers.relays import OurRelay
+from helpers.speakers import Member
 from helpers.stock import StockNode, StockRelay
 
 from bench_parts.figures import BenchError, Figure, median, p50_p99, total

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from helpers import netns
-from helpers.edge import Edge, Member, eventually
+from helpers.edge import Edge, eventually
+from helpers.speakers import Member
 from helpers.stock import StockNode, StockRelay
 from helpers.tap import Tap, tap
 

@@ -19,9 +19,9 @@ def stock_relay() -> None:
 
 @pytest.fixture
 def lan() -> Iterator[Lan]:
-    """Two hosts, alice and bob, on one LAN."""
+    """Three hosts on one LAN."""
     _need(netns.unavailable())
-    with netns.lan("alice", "bob") as made:
+    with netns.lan("one", "two", "three") as made:
         yield made
 
 

@@ -7,29 +7,20 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import permutations
 
 import pytest
-from helpers import netns
 from helpers.bus import wait_until
-from helpers.edge import Edge, Member
+from helpers.edge import Edge
 from helpers.netns import Lan
 from helpers.relays import OurRelay
+from helpers.speakers import Member
 
 from xmesh_mesh.paths import RuntimeDir
 
 REST_S = 150  # a link is given up after 30 s, a relay gone back to after 25 s more, dials back off
-
-
-@pytest.fixture
-def lan() -> Iterator[Lan]:
-    reason = netns.unavailable()
-    if reason:
-        pytest.skip(reason)
-    with netns.lan("one", "two", "three") as made:
-        yield made
 
 
 class Chaos:

@@ -11,26 +11,17 @@ from itertools import combinations, permutations
 from pathlib import Path
 
 import pytest
-from helpers import netns
 from helpers.bus import wait_until
-from helpers.edge import Edge, Member, linked
+from helpers.edge import Edge, linked
 from helpers.netns import Lan
 from helpers.relays import OurRelay
+from helpers.speakers import Member
 from helpers.tap import Tap, tap
 
 from xmesh_mesh.paths import RuntimeDir
 
 GHOST_S = 60  # a lost relay session is given up after 20 s, and nobody comes back before 25 s
 SILENT_S = 60  # a dead TCP connection is noticed after 30 s, and dialled anew
-
-
-@pytest.fixture
-def lan() -> Iterator[Lan]:
-    reason = netns.unavailable()
-    if reason:
-        pytest.skip(reason)
-    with netns.lan("one", "two", "three") as made:
-        yield made
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from helpers.edge import Edge, Member, linked
+from helpers.edge import Edge, linked
 from helpers.netns import Lan
 from helpers.relays import OurRelay
+from helpers.speakers import Member
 
 from xmesh_mesh.paths import RuntimeDir
 
@@ -21,7 +22,7 @@ ANSWERED = "five a second, then wait"
 def hosts(request: pytest.FixtureRequest, lan: Lan, runtime_dir: RuntimeDir) -> Iterator[Hosts]:
     """Two hosts, each with a member of group lab, that know each other over one transport."""
     with ExitStack() as stack:
-        plan, places = {}, lan.hosts
+        plan, places = {}, lan.hosts[:2][:2]
         if request.param == "relay":
             places = (lan.hosts[0], lan.hosts[0])  # a relay without TLS is for one host only
             relay = stack.enter_context(OurRelay(runtime_dir.root, lan.hosts[0]))

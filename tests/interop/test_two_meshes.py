@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from helpers import netns
 from helpers.bus import wait_until
-from helpers.edge import Edge, Member
+from helpers.edge import Edge
 from helpers.mesh import ROLES, TASK, Mesh, agent_toml, chain_depth, running
 from helpers.netns import Host
 from helpers.people import Listener
+from helpers.speakers import Member
 
 from xmesh_mesh.paths import RuntimeDir
 
