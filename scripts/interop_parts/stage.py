@@ -34,6 +34,7 @@ class Stage:
     writer: Member
     stock: StockNode
     stranger: StockNode
+    lan: netns.Lan
     our_host: netns.Host
     plan: dict[str, Any]
     options: dict[str, Any]  # of every stock node here
@@ -80,7 +81,7 @@ def stage(kind: Kind, root: Path) -> Iterator[Stage]:
             )
         )
         yield Stage(
-            kind, root, ours, writer, stock, stranger, places.our_host, places.plan,
+            kind, root, ours, writer, stock, stranger, lan, places.our_host, places.plan,
             places.options, places.relay, places.tap,
         )  # fmt: skip
 
