@@ -131,3 +131,20 @@ def test_connections_are_bounded_in_all_and_strangers_of_one_address() -> None:
     assert sockets.enter("c") is not None
     second.leave()
     assert sockets.enter("a") is not None
+
+
+@pytest.mark.parametrize("port", [0, -1, 65_536])
+def test_a_port_that_cannot_be_one_is_no_place_to_dial(port: int) -> None:
+    said = {b"node-id": new_node_id().encode(), b"node-name": b"x"}
+    assert read_txt(said, ["10.0.0.1"], port) is None
+    found = read_txt({**said, b"secure-port": str(port).encode()}, ["10.0.0.1"], 65_535)
+    assert found is not None
+    assert (found.port, found.secure_port) == (65_535, None)
+
+
+@pytest.mark.parametrize("port", [1, 65_535])
+def test_the_lowest_and_the_highest_port_are_ports(port: int) -> None:
+    said = {b"node-id": new_node_id().encode(), b"secure-port": str(port).encode()}
+    found = read_txt(said, ["10.0.0.1"], port)
+    assert found is not None
+    assert (found.port, found.secure_port) == (port, port)

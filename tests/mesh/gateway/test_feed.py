@@ -79,3 +79,20 @@ def test_no_more_than_a_window_of_bytes_is_sent_without_a_pong_however_few_recor
     feed.took(3, WINDOW_BYTES)
     feed.rewind()
     assert feed.room == WINDOW
+
+
+def test_the_window_is_full_at_its_bytes_to_the_byte_and_anew_after_a_change_of_links() -> None:
+    feed = fed(1)
+    feed.rewind()
+    feed.took(2, WINDOW_BYTES - 1)
+    assert feed.room == WINDOW - 1
+    feed.took(3, 1)
+    assert feed.room == 0
+    assert Feed(0).room == WINDOW == 64
+    assert WINDOW_BYTES == 1_048_576
+
+
+def test_a_pong_that_vouches_for_nothing_new_moves_nothing() -> None:
+    feed = Feed(5)
+    feed.pinged()
+    assert not feed.ponged()
