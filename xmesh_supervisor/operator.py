@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IMPLEMENTATION",
     "Found",
+    "author_shown",
     "brief",
     "bus_status",
     "clock",
@@ -34,6 +35,7 @@ __all__ = [
     "memories",
     "memory_of",
     "one_group",
+    "own_operator",
     "peer_names",
     "plans",
     "record_json",
@@ -191,6 +193,26 @@ def visible(text: str) -> str:
 
 def _spelled(char: str) -> str:
     return " " if char in "\n\t\u00a0" else char.encode("unicode_escape").decode()
+
+
+def own_operator(root: RuntimeDir) -> str:
+    """Return the node id of this root's operator, "" where there is none yet."""
+    from xmesh_mesh.identity import load_or_create
+
+    path = root.identity(OPERATOR)
+    if path.exists():
+        with contextlib.suppress(ConfigError, OSError):
+            return load_or_create(path, OPERATOR).node_id
+    return ""
+
+
+def author_shown(name: str, node_id: str, home: str) -> str:
+    """Return an author's name visibly; ``home`` is the node id of the own operator.
+
+    An operator of another host bears the same name, and so has its node id beside it.
+    """
+    is_foreign = name == OPERATOR and node_id != home
+    return f"{visible(name)} ({visible(node_id)[:13]})" if is_foreign else visible(name)
 
 
 def brief(text: str, size: int = _BRIEF) -> str:

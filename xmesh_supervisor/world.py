@@ -49,7 +49,10 @@ class Transport(_Told):
 
 @dataclass(frozen=True)
 class Remote(_Told):
-    """A node of another host, as one local peer meets it."""
+    """A node of another host, as one local peer meets it.
+
+    ``via`` is set for an operator: the name of the peer that brings its words.
+    """
 
     local: str
     node_id: str
@@ -57,6 +60,7 @@ class Remote(_Told):
     group: str
     implementation: str = ""
     trust: str = ""
+    via: str = ""
     preferred: str | None = None
     transports: list[Transport] = field(default_factory=list)
     last_seen_ms: int = 0
@@ -67,6 +71,7 @@ class Remote(_Told):
 
     KINDS: ClassVar[Kinds] = {
         **dict.fromkeys(("local", "node_id", "name", "group", "implementation", "trust"), str),
+        "via": str,
         **dict.fromkeys(("last_seen_ms", "sent", "received", "waiting"), int),
         "preferred": (str, type(None)),
         "transports": list,

@@ -22,7 +22,7 @@ from xmesh_mesh.gateway.service import Gateway
 from xmesh_mesh.gateway.store import Store
 from xmesh_mesh.identity import Identity, create_identity, uuid7
 from xmesh_mesh.introduction import Introduction, introduce
-from xmesh_mesh.paths import RuntimeDir
+from xmesh_mesh.paths import OPERATOR, RuntimeDir
 from xmesh_mesh.record import Record, compose, decode, encode
 from xmesh_mesh.signing import assertion_id, sign, sign_bytes
 from xmesh_mesh.wire import frames, records
@@ -137,6 +137,7 @@ class Host:
         self._store: Store | None = None
         self._task: asyncio.Task[None] | None = None
         self._plan: dict[str, Any] = {"peers": []}
+        self.operator = create_identity(OPERATOR, time.time_ns() // 1_000_000)
 
     async def __aenter__(self) -> Self:
         self.bus.start()
@@ -148,6 +149,17 @@ class Host:
             await peer.stop()
         self.bus.__exit__(None, None, None)
         shutil.rmtree(self.root, ignore_errors=True)
+
+    async def observe(self, focus: str, *, to: str | None = None, group: str = GROUP) -> Record:
+        """Say something as this host's operator does: a publisher that comes and goes."""
+        now = time.time_ns() // 1_000_000
+        introduction = introduce(self.operator, group, implementation="xmesh", now_ms=now)
+        record = signed(self.operator, focus, group=group, to=to)
+        client = BusClient(self.bus.socket, introduction, role="publisher")
+        await client.connect()
+        await client.publish(assertion_id(record), encode(record), to)
+        await client.close()
+        return record
 
     async def peer(self, name: str, first: str = "0", group: str = GROUP) -> Peer:
         peer = await Peer(self.bus, identity_between(name, first), group).start()
@@ -249,6 +261,15 @@ class Host:
 
     def _say(self, level: str, event: str, text: str) -> None:
         self.log.append((level, event, text))
+
+
+def signed(identity: Identity, focus: str, *, group: str = GROUP, to: str | None = None) -> Record:
+    """Return a record as its author signs it."""
+    now = time.time_ns() // 1_000_000
+    unsigned = compose(
+        {"focus": focus}, created_by=identity.name, created_ms=now, group=group, to=to
+    )
+    return sign(unsigned, identity.seed)
 
 
 def new_node_id() -> str:

@@ -76,6 +76,23 @@ def test_an_author_whose_key_is_not_the_pinned_one_is_refused(
         checker.check(delivery(HELLO))
 
 
+def test_an_operator_of_another_host_is_told_from_the_own_one(
+    checker: Checker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = make_identity("operator"), make_identity("operator")
+    checker.meet(introduce(own, "triad", implementation="xmesh", now_ms=NOW_MS))
+    afar = b64u(other.public_key)
+    checker.meet(
+        Introduction(other.node_id, "operator", "triad", afar, "xmesh", "remote", NOW_MS, "")
+    )
+    for who in (own, other):
+        said = delivery(signed(who, {"focus": "a task"}), who)
+        Printer(None, as_json=False).show("triad", said, checker)
+    printed = capsys.readouterr().out
+    assert "#7  operator  cmb-" in printed
+    assert f"#7  operator ({other.node_id[:13]})  cmb-" in printed
+
+
 def test_an_introduction_that_nobody_signed_introduces_nobody(runtime_dir: RuntimeDir) -> None:
     import msgspec
 

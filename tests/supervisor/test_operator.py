@@ -10,6 +10,7 @@ from helpers.people import signed
 
 from xmesh_mesh.bus.frames import MemberStatus, StatusReply
 from xmesh_mesh.errors import ConfigError, StoreError, UsageError
+from xmesh_mesh.identity import load_or_create
 from xmesh_mesh.memory import Memory
 from xmesh_mesh.paths import RuntimeDir
 from xmesh_mesh.signing import assertion_id
@@ -56,6 +57,16 @@ def remember(root: RuntimeDir, peer: str, *texts: str, received_ms: int = 1) -> 
 )
 def test_nothing_that_steers_a_terminal_survives(hostile: str, harmless: str) -> None:
     assert operator.visible(hostile) == harmless
+
+
+def test_an_operator_of_another_host_is_shown_with_its_node_id(runtime_dir: RuntimeDir) -> None:
+    assert operator.own_operator(runtime_dir) == ""
+    own = load_or_create(runtime_dir.identity("operator"), "operator").node_id
+    other = make_identity("operator").node_id
+    assert operator.own_operator(runtime_dir) == own
+    assert operator.author_shown("operator", own, own) == "operator"
+    assert operator.author_shown("operator", other, own) == f"operator ({other[:13]})"
+    assert operator.author_shown("writer-01\x1b", other, own) == "writer-01\\x1b"
 
 
 def test_brief_keeps_what_fits_exactly_and_marks_what_does_not() -> None:

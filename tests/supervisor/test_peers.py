@@ -120,6 +120,23 @@ def test_peers_shows_each_remote_node_once_with_all_that_is_known(two: Superviso
     assert "bus, lan 7001" in " ".join(row(shown, "a"))
 
 
+def test_peers_shows_an_operator_of_another_host_and_who_brings_its_words(
+    two: SupervisorProcess,
+) -> None:
+    operator = make_identity("operator")
+    afar = {"transports": [], "preferred": None, "implementation": "xmesh"}
+    gateway_says(
+        two.root,
+        met("a", operator, via="writer-01", **afar),
+        met("b", operator, via="reviewer-01", **afar),
+    )
+    shown = sup(two.root, "peers").stdout
+    line = " ".join(row(shown, "operator"))
+    assert "lab afar (xmesh) by reviewer-01, writer-01 tofu" in line
+    document = json.loads(sup(two.root, "ps", "--json").stdout)
+    assert [peer["links"] for peer in document["peers"]] == [{}, {}], "it is no node with a link"
+
+
 def test_peers_shows_who_is_kept_out_with_or_without_a_gateway(two: SupervisorProcess) -> None:
     Pins(two.root.pins("lab") / "pins.json").quarantine(
         FARAWAY.node_id, FARAWAY.public_key, "writer-01\x1b[2J", "our-name"

@@ -14,15 +14,16 @@ from xmesh_mesh.gateway.link import Link
 from xmesh_mesh.gateway.refusals import Refusals
 from xmesh_mesh.gateway.remote import Remote
 from xmesh_mesh.gateway.store import Pair, Store
-from xmesh_mesh.gateway.talk import Counterpart
+from xmesh_mesh.gateway.talk import Brought, Counterpart, shown_in
 from xmesh_mesh.gateway.trust import Gatekeeper
-from xmesh_mesh.record import Record, decode
+from xmesh_mesh.introduction import Introduction
+from xmesh_mesh.record import decode
 from xmesh_mesh.wire import frames, records
 from xmesh_mesh.wire.errors import WireError
 from xmesh_mesh.wire.frames import Frame, Unknown
 from xmesh_mesh.wire.recent import Recent
 from xmesh_mesh.wire.secure_terms import ProofRequest
-from xmesh_mesh.wire.trust import Self, read_key
+from xmesh_mesh.wire.trust import Self
 
 __all__ = ["Endpoint", "Say"]
 
@@ -135,11 +136,16 @@ class Endpoint:
         self._tell_lan(remote, mute=False)
         remote.pump()
 
-    async def received(self, link: Link, record: Record, *, anchor: bool) -> None:
+    async def received(self, link: Link, brought: Brought, *, anchor: bool) -> None:
         remote = self._remote_of(link)
         if remote is None:
             raise RecordError("malformed", "a record came on a link that is not open")
-        await self._intake.take(remote, record, anchor=anchor)
+        await self._intake.take(remote, brought, anchor=anchor)
+
+    async def presented(self, link: Link, operator: Introduction) -> None:
+        remote = self._remote_of(link)
+        if remote is not None:
+            await self._intake.present(remote, operator)
 
     def heard(self, link: Link, frame: Frame | Unknown) -> None:
         remote = self._remote_of(link)
@@ -167,8 +173,8 @@ class Endpoint:
             self._say("warning", "refused", f"{self._who(link)}: {code}: {text}")
 
     def impostor(self, frame: Frame | Unknown) -> None:
-        if isinstance(frame, frames.Handshake | frames.ClientHello | frames.ServerHello):
-            seen = Counterpart(frame.node_id, frame.name, _key_of(frame), secure=False)
+        seen = shown_in(frame)
+        if seen is not None:
             self.gatekeeper.quarantine(seen, "our-id")
 
     def pace(self, link: Link, size: int) -> int:
@@ -178,9 +184,9 @@ class Endpoint:
     # What is shown
 
     def status(self) -> list[dict[str, Any]]:
-        """Return the rows of this endpoint's remotes."""
+        """Return the rows of this endpoint's remotes, and of the operators of their hosts."""
         mine = {"local": self.own.name, "trust": self.gatekeeper.mode}
-        return [mine | remote.status() for remote in self.remotes.values()]
+        return [mine | row for remote in self.remotes.values() for row in remote.status()]
 
     def collide(self, text: str) -> None:
         """Somebody else lives under this peer's identity: the peer is to end, and so is this."""
@@ -261,18 +267,6 @@ def _close_plain(remote: Remote) -> None:
     for line, link in remote.links.items():
         if not line.secure:
             link.close()
-
-
-def _key_of(frame: frames.Handshake | frames.ClientHello | frames.ServerHello) -> bytes | None:
-    """Return the key that a handshake shows, None where it is none."""
-    if isinstance(frame, frames.Handshake):
-        text = frame.public_key or ""
-    else:
-        text = frame.identity_public_key
-    try:
-        return read_key(text)
-    except WireError:
-        return None
 
 
 def _silence(mute: bool) -> str:

@@ -12,6 +12,7 @@ from xmesh_mesh.bus.inbox import Delivery
 from xmesh_mesh.errors import BusError, RecordError, StoreError
 from xmesh_mesh.gateway.clock import wall_ms
 from xmesh_mesh.gateway.endpoint import Endpoint, Say
+from xmesh_mesh.gateway.operators import as_bytes
 from xmesh_mesh.gateway.store import Outgoing, Position, Store
 from xmesh_mesh.introduction import Introduction
 from xmesh_mesh.paths import OPERATOR
@@ -66,6 +67,22 @@ class Hub:
             node_id: each.name
             for node_id, each in self._members.items()
             if each.origin == "local" and each.name != OPERATOR
+        }
+
+    def operators(self) -> Mapping[str, Introduction]:
+        """Return the operators of this host that have spoken in the group, by node id."""
+        return {
+            node_id: each
+            for node_id, each in self._members.items()
+            if each.origin == "local" and each.name == OPERATOR
+        }
+
+    def own_keys(self) -> Mapping[str, str]:
+        """Return the public keys of this host's peers and operators in the group, by node id."""
+        return {
+            node_id: each.public_key
+            for node_id, each in self._members.items()
+            if each.origin == "local"
         }
 
     def member(self, name: str) -> Introduction | None:
@@ -124,19 +141,20 @@ class Hub:
                     pass
 
     def _keep(self, delivery: Delivery) -> None:
-        """Store what a local peer says, before the bus may forget it."""
+        """Store what a local peer or operator says, before the bus may forget it."""
         said, position = self._outgoing(delivery), (delivery.epoch, delivery.seq)
         if said is None:
             self._unsaved = position
             return
         self._store.advance(self.group, position, [said])
         self._unsaved = None
-        endpoint = self.endpoints.get(delivery.author)
-        if endpoint is not None:
-            endpoint.said()
+        for node_id, endpoint in self.endpoints.items():
+            if said.introduction is not None or node_id == said.author:
+                endpoint.said()
 
     def _outgoing(self, delivery: Delivery) -> Outgoing | None:
-        if delivery.author not in self.local():
+        operator = self.operators().get(delivery.author)
+        if operator is None and delivery.author not in self.local():
             return None
         try:
             record = decode(delivery.record)
@@ -153,6 +171,7 @@ class Hub:
             key=record.key,
             record=delivery.record,
             at_ms=wall_ms(),
+            introduction=as_bytes(operator) if operator is not None else None,
         )
 
     def _attest(self, attested: Attested) -> None:

@@ -11,8 +11,8 @@ from typing import Final, Protocol
 from xmesh_mesh.errors import ProofRefused, PublishRefused, RecordError
 from xmesh_mesh.gateway.clock import now_ms
 from xmesh_mesh.gateway.conversation import Line
-from xmesh_mesh.gateway.talk import Counterpart, Talk, Turn
-from xmesh_mesh.record import Record
+from xmesh_mesh.gateway.talk import Brought, Counterpart, Talk, Turn
+from xmesh_mesh.introduction import Introduction
 from xmesh_mesh.wire import frames
 from xmesh_mesh.wire.errors import WireError
 from xmesh_mesh.wire.frames import Frame, Unknown
@@ -51,8 +51,11 @@ class Host(Protocol):
     async def opened(self, link: "Link", counterpart: Counterpart) -> None:
         """The handshake is through, or has begun anew; WireError where it leads to nothing."""
 
-    async def received(self, link: "Link", record: Record, *, anchor: bool) -> None:
+    async def received(self, link: "Link", brought: Brought, *, anchor: bool) -> None:
         """Return when the record is in the journal; RecordError where it will never be."""
+
+    async def presented(self, link: "Link", operator: Introduction) -> None:
+        """The other host presents its operator; RecordError where it is not to be believed."""
 
     def heard(self, link: "Link", frame: Frame | Unknown) -> None: ...
 
@@ -93,6 +96,7 @@ class Link:
         self.closed = False
         self.mute = False  # closed because the remote does not speak to us any more
         self.busy = False  # with a frame that has come
+        self.presented: set[bytes] = set()  # introductions of operators, on this session
         self._host = host
         self._on_opened = on_opened
 
@@ -178,6 +182,8 @@ class Link:
                 self.send(frames.Pong())
             case frames.Cmb() | frames.CmbEncrypted():
                 await self._record(frame)
+            case frames.Operator():
+                await self._host.presented(self, self.talk.presented(frame))
             case frames.CmbFetch():
                 self._host.fetch(self, frame)
             case frames.Message():
@@ -188,7 +194,7 @@ class Link:
                 pass
 
     async def _record(self, frame: frames.Cmb | frames.CmbEncrypted) -> None:
-        record = self.talk.unpack(frame)
-        if record is not None:
+        brought = self.talk.unpack(frame)
+        if brought is not None:
             is_anchor = isinstance(frame, frames.Cmb) and frame.anchor
-            await self._host.received(self, record, anchor=is_anchor)
+            await self._host.received(self, brought, anchor=is_anchor)

@@ -8,7 +8,8 @@ Secure handshake, and nothing else is taken any more. A session stands until ano
 from collections.abc import Callable
 from typing import Final
 
-from xmesh_mesh.gateway.talk import Counterpart, PlainTalk, SecureTalk, Turn
+from xmesh_mesh.gateway.talk import Brought, Counterpart, PlainTalk, SecureTalk, Turn
+from xmesh_mesh.introduction import Introduction
 from xmesh_mesh.record import Record
 from xmesh_mesh.wire import frames
 from xmesh_mesh.wire.errors import WireError
@@ -85,14 +86,20 @@ class RelayTalk:
                 raise
             return Turn()
 
-    def pack(self, record: Record) -> Frame:
+    def pack(self, record: Record, author: str) -> Frame:
         """As ``Talk.pack``; WireError ``no-secret`` where only less than was announced is there."""
         if self._ours and self._session is None:
             raise WireError("no-secret", "the Core Secure handshake is not through")
-        return (self._session or self._plain).pack(record)
+        return (self._session or self._plain).pack(record, author)
 
-    def unpack(self, frame: Frame) -> Record | None:
+    def unpack(self, frame: Frame) -> Brought | None:
         return (self._session or self._plain).unpack(frame)
+
+    def present(self, operator: Introduction) -> Frame:
+        return (self._session or self._plain).present(operator)
+
+    def presented(self, frame: frames.Operator) -> Introduction:
+        return (self._session or self._plain).presented(frame)
 
     def _shaken(self, frame: frames.Handshake, now_ms: int) -> Turn:
         if SEALED not in (frame.extensions or ()):

@@ -8,6 +8,7 @@ from xmesh_mesh.errors import RecordError, StoreError
 from xmesh_mesh.gateway.clock import now_ms, wall_ms
 from xmesh_mesh.gateway.conversation import Conversation, Do, Line
 from xmesh_mesh.gateway.link import Link
+from xmesh_mesh.gateway.operators import Presented, from_bytes
 from xmesh_mesh.gateway.pace import Pace
 from xmesh_mesh.gateway.refusals import Refusals
 from xmesh_mesh.gateway.store import Outgoing, Pair, Store
@@ -39,6 +40,7 @@ class Remote:
         self.links: dict[Line, Link] = {}
         self.refusals = Refusals()
         self.pace = Pace(now)
+        self.operators = Presented()
         self.sent = 0
         self.received = 0
         self.last_seen_ms = wall_ms()
@@ -51,6 +53,7 @@ class Remote:
         """Take a link whose handshake is through; return those that are to be closed for it."""
         self.counterpart = counterpart
         if link.line is not None:
+            link.presented.clear()
             self.conversation.renewed(link.line)
             return []
         now = now_ms()
@@ -113,9 +116,15 @@ class Remote:
         if link is not None:
             _send(link, frame)
 
-    def status(self) -> dict[str, Any]:
-        """Return the row of ``peers``, without what only the endpoint knows."""
-        now, best = now_ms(), self.preferred()
+    def status(self) -> list[dict[str, Any]]:
+        """Return the rows of ``peers``, without what only the endpoint knows: its own, and those
+        of the operators of its host."""
+        operators = self.operators.status(self.pair.group, self.counterpart.name)
+        return [self._own_status(), *operators]
+
+    def _own_status(self) -> dict[str, Any]:
+        now, best, secure = now_ms(), self.preferred(), self.counterpart.secure
+        cursor = self.conversation.feed.cursor
         return {
             "node_id": self.pair.remote,
             "name": self.counterpart.name,
@@ -126,7 +135,7 @@ class Remote:
             "last_seen_ms": self.last_seen_ms,
             "sent": self.sent,
             "received": self.received,
-            "waiting": self._store.waiting(self.pair, self.conversation.feed.cursor),
+            "waiting": self._store.waiting(self.pair, cursor, secure=secure),
             "refused": self.refusals.counts(),
         }
 
@@ -146,7 +155,8 @@ class Remote:
         if link is None or feed.room <= 0:
             return False
         head = self._store.head()
-        page = self._store.after(self.pair, feed.sent, min(feed.room, PAGE))
+        limit, secure = min(feed.room, PAGE), _is_secure(link)
+        page = self._store.after(self.pair, feed.sent, limit, secure=secure)
         if not page:
             self._passed(head)
             self._hungry = False
@@ -169,7 +179,8 @@ class Remote:
         """Send one record; False where this link cannot carry any now."""
         feed = self.conversation.feed
         try:
-            link.send(link.talk.pack(decode(outgoing.record)))
+            _present(link, outgoing)
+            link.send(link.talk.pack(decode(outgoing.record), outgoing.author))
         except (WireError, RecordError) as error:
             self.refusals.note(f"unsent-{error.code}")
             if error.code in {"no-secret", "no-encryption"} or link.closed:
@@ -185,6 +196,18 @@ class Remote:
         self.conversation.feed.passed(seq)
         if self.conversation.feed.cursor != before:
             self._moved(self)
+
+
+def _is_secure(link: Link) -> bool:
+    return link.counterpart is not None and link.counterpart.secure
+
+
+def _present(link: Link, outgoing: Outgoing) -> None:
+    """Say who the operator is, before the first of its records on a session."""
+    introduction = outgoing.introduction
+    if introduction is not None and introduction not in link.presented:
+        link.send(link.talk.present(from_bytes(introduction)))
+        link.presented.add(introduction)
 
 
 def _send(link: Link, frame: frames.Frame) -> None:

@@ -17,16 +17,17 @@ __all__ = ["FORGET_MS", "KEEP_MS", "KEEP_RECORDS", "Outgoing", "Pair", "Position
 KEEP_RECORDS: Final = 10_000  # of a group
 KEEP_MS: Final = 7 * 24 * 3_600_000
 FORGET_MS: Final = 4 * KEEP_MS  # a remote that was away so long is met anew
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE outgoing (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     grp TEXT NOT NULL, author TEXT NOT NULL, recipient TEXT, assertion TEXT NOT NULL,
-    key TEXT NOT NULL, record BLOB NOT NULL, at_ms INTEGER NOT NULL,
+    key TEXT NOT NULL, record BLOB NOT NULL, at_ms INTEGER NOT NULL, introduction BLOB,
     UNIQUE (author, assertion)
 );
 CREATE INDEX outgoing_by_author ON outgoing (author, seq);
 CREATE INDEX outgoing_by_key ON outgoing (author, key);
+CREATE INDEX outgoing_of_operators ON outgoing (grp, seq) WHERE introduction IS NOT NULL;
 CREATE TABLE position (grp TEXT PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL);
 CREATE TABLE cursor (
     local TEXT NOT NULL, remote TEXT NOT NULL, seq INTEGER NOT NULL, seen_ms INTEGER NOT NULL,
@@ -36,18 +37,28 @@ CREATE TABLE login (node_id TEXT, url TEXT, PRIMARY KEY (node_id, url));
 CREATE TABLE sealing (node_id TEXT PRIMARY KEY, private BLOB NOT NULL)
 """
 
-# A pair comes first in each: what the remote may hear of the local peer in its group.
+# A pair comes first in each: what the remote may hear of the local peer in its group; and what it
+# may hear of the operators of this host.
 _AFTER: Final = """
-SELECT seq, grp, author, recipient, assertion, key, record, at_ms FROM outgoing
+SELECT seq, grp, author, recipient, assertion, key, record, at_ms, introduction FROM outgoing
 WHERE grp = ? AND author = ? AND ifnull(recipient, '') IN ('', ?) AND seq > ?
+ORDER BY seq LIMIT ?
+"""
+_OPERATORS_AFTER: Final = """
+SELECT seq, grp, author, recipient, assertion, key, record, at_ms, introduction FROM outgoing
+WHERE grp = ? AND introduction IS NOT NULL AND ifnull(recipient, '') IN ('', ?) AND seq > ?
 ORDER BY seq LIMIT ?
 """
 _WAITING: Final = """
 SELECT count(*) FROM outgoing
 WHERE grp = ? AND author = ? AND ifnull(recipient, '') IN ('', ?) AND seq > ?
 """
+_OPERATORS_WAITING: Final = """
+SELECT count(*) FROM outgoing
+WHERE grp = ? AND introduction IS NOT NULL AND ifnull(recipient, '') IN ('', ?) AND seq > ?
+"""
 _BY_KEY: Final = """
-SELECT seq, grp, author, recipient, assertion, key, record, at_ms FROM outgoing
+SELECT seq, grp, author, recipient, assertion, key, record, at_ms, introduction FROM outgoing
 WHERE grp = ? AND author = ? AND ifnull(recipient, '') IN ('', ?) AND key = ?
 ORDER BY seq DESC LIMIT 1
 """
@@ -65,7 +76,11 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record of a local peer; ``seq`` is this store's own order."""
+    """A record of a local peer; ``seq`` is this store's own order.
+
+    ``introduction`` (``gateway.operators``) is there where the author is an operator of this host,
+    who has no link of its own.
+    """
 
     seq: int
     group: str
@@ -75,6 +90,7 @@ class Outgoing:
     key: str
     record: bytes
     at_ms: int
+    introduction: bytes | None = None
 
 
 class Store(SqliteFile):
@@ -97,10 +113,10 @@ class Store(SqliteFile):
             for each in said:
                 self._run(
                     "INSERT INTO outgoing"
-                    " (grp, author, recipient, assertion, key, record, at_ms)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (author, assertion) DO NOTHING",
+                    " (grp, author, recipient, assertion, key, record, at_ms, introduction)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (author, assertion) DO NOTHING",
                     *(each.group, each.author, each.recipient, each.assertion, each.key),
-                    *(each.record, each.at_ms),
+                    *(each.record, each.at_ms, each.introduction),
                 )
             self._run("INSERT OR REPLACE INTO position VALUES (?, ?, ?)", group, *position)
 
@@ -109,14 +125,23 @@ class Store(SqliteFile):
         row = self._one("SELECT seq FROM sqlite_sequence WHERE name = 'outgoing'")
         return int(row[0]) if row else 0
 
-    def after(self, pair: Pair, seq: int, limit: int) -> list[Outgoing]:
-        """Return what the local peer has said after ``seq`` that the remote may hear, in order."""
-        rows = self._all(_AFTER, *pair, seq, limit)
-        return [Outgoing(*row) for row in rows]
+    def after(self, pair: Pair, seq: int, limit: int, *, secure: bool = False) -> list[Outgoing]:
+        """Return what was said after ``seq`` that the remote may hear, in order.
 
-    def waiting(self, pair: Pair, seq: int) -> int:
+        By the local peer; over a ``secure`` link by the operators of this host as well.
+        """
+        rows = self._all(_AFTER, *pair, seq, limit)
+        if secure:
+            # Two reads in the order of an index each: a long backlog is not sorted for every page.
+            rows += self._all(_OPERATORS_AFTER, pair.group, pair.remote, seq, limit)
+        return [Outgoing(*row) for row in sorted(rows)[:limit]]
+
+    def waiting(self, pair: Pair, seq: int, *, secure: bool = False) -> int:
         """Return how many records ``after`` would return without a limit."""
-        return int(self._one(_WAITING, *pair, seq)[0])
+        waiting = int(self._one(_WAITING, *pair, seq)[0])
+        if secure:
+            waiting += int(self._one(_OPERATORS_WAITING, pair.group, pair.remote, seq)[0])
+        return waiting
 
     def by_key(self, pair: Pair, key: str) -> Outgoing | None:
         """Return the local peer's newest record under this address that the remote may hear."""

@@ -6,21 +6,23 @@ the ``Turn`` says. Where ``proof_request`` is set, it asks the local peer and ca
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from xmesh_mesh.errors import RecordError
+from xmesh_mesh.introduction import Introduction
 from xmesh_mesh.record import Record
 from xmesh_mesh.wire import e2e, frames, records
 from xmesh_mesh.wire.errors import WireError
 from xmesh_mesh.wire.frames import Frame, Unknown
+from xmesh_mesh.wire.operators import introduction_of, operator_frame
 from xmesh_mesh.wire.plain import PlainHandshake
 from xmesh_mesh.wire.sealed import SecureSession
 from xmesh_mesh.wire.secure import Role
 from xmesh_mesh.wire.secure_handshake import SecureHandshake
 from xmesh_mesh.wire.secure_terms import ProofRequest, Terms
+from xmesh_mesh.wire.trust import read_key
 from xmesh_mesh.wire.types import Transport
 
-__all__ = ["Counterpart", "PlainTalk", "SecureTalk", "Talk", "Turn"]
+__all__ = ["Brought", "Counterpart", "PlainTalk", "SecureTalk", "Talk", "Turn", "shown_in"]
 
 MMP = "mmp"
 OURS = "xmesh"
@@ -38,6 +40,29 @@ class Counterpart:
     @property
     def implementation(self) -> str:
         return OURS if self.secure else MMP
+
+
+class Brought(NamedTuple):
+    """A record that came over a link, and its author, as the other end says."""
+
+    record: Record
+    author: str
+
+
+def shown_in(frame: Frame | Unknown) -> Counterpart | None:
+    """Return whom a handshake's first frame names, nothing of it proven; None for other frames."""
+    match frame:
+        case frames.Handshake():
+            text = frame.public_key or ""
+        case frames.ClientHello() | frames.ServerHello():
+            text = frame.identity_public_key
+        case _:
+            return None
+    try:
+        key: bytes | None = read_key(text)
+    except WireError:
+        key = None
+    return Counterpart(frame.node_id, frame.name, key, secure=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +93,28 @@ class Talk(Protocol):
 
     def tick(self, now_ms: int) -> Turn: ...
 
-    def pack(self, record: Record) -> Frame:
-        """Return the frame that carries a record of the local peer."""
+    def pack(self, record: Record, author: str) -> Frame:
+        """Return the frame that carries a record; ``author`` is the local peer's node id.
 
-    def unpack(self, frame: Frame) -> Record | None:
+        Where the link is secure it may be the operator's, who was presented on it.
+        """
+
+    def unpack(self, frame: Frame) -> Brought | None:
         """Return the record that a frame carries, unverified; None where it carries none.
 
         RecordError where it is no record.
+        """
+
+    def present(self, operator: Introduction) -> Frame:
+        """Return the frame that presents the operator of this host.
+
+        WireError ``not-sendable`` where the link is not secure.
+        """
+
+    def presented(self, frame: frames.Operator) -> Introduction:
+        """Return whom the other side presents; the signature is still to be checked.
+
+        WireError ``malformed`` where it is not the other side that does, over a secure link.
         """
 
 
@@ -114,7 +154,7 @@ class PlainTalk:
         self._handshake.tick(now_ms)
         return Turn()
 
-    def pack(self, record: Record) -> Frame:
+    def pack(self, record: Record, _author: str) -> Frame:
         """As ``Talk.pack``; WireError ``no-secret`` where a relay would read the words."""
         secret = self._handshake.peer.secret if self._handshake.peer else None
         if secret is None:
@@ -124,19 +164,24 @@ class PlainTalk:
         body = e2e.seal(records.body_of(record), secret, self._nonce())
         return records.cmb(record, body=body)
 
-    def unpack(self, frame: Frame) -> Record | None:
-        if not isinstance(frame, frames.Cmb):
+    def unpack(self, frame: Frame) -> Brought | None:
+        peer = self._handshake.peer
+        if peer is None or not isinstance(frame, frames.Cmb):
             return None
-        secret = self._handshake.peer.secret if self._handshake.peer else None
-        return records.record_of(e2e.unseal(frame.cmb, secret))
+        return Brought(records.record_of(e2e.unseal(frame.cmb, peer.secret)), peer.node_id)
+
+    def present(self, _operator: Introduction) -> Frame:
+        raise WireError("not-sendable", "an operator is presented over Core Secure only")
+
+    def presented(self, _frame: frames.Operator) -> Introduction:
+        raise WireError("malformed", "an operator is presented over Core Secure only")
 
 
 class SecureTalk:
-    """Among ours. ``own_id`` is the author of what is packed."""
+    """Among ours."""
 
     def __init__(self, role: Role, terms: Terms, now_ms: int) -> None:
         self._handshake = SecureHandshake(role, terms, now_ms=now_ms)
-        self._own_id = terms.own.node_id
 
     @property
     def counterpart(self) -> Counterpart | None:
@@ -167,16 +212,20 @@ class SecureTalk:
         self._handshake.tick(now_ms)
         return Turn()
 
-    def pack(self, record: Record) -> Frame:
-        return self._session.seal(record, self._own_id)
+    def pack(self, record: Record, author: str) -> Frame:
+        return self._session.seal(record, author)
 
-    def unpack(self, frame: Frame) -> Record | None:
+    def unpack(self, frame: Frame) -> Brought | None:
         if not isinstance(frame, frames.CmbEncrypted):
             return None
         opened = self._session.open(frame)
-        if self._handshake.peer is None or opened.node_id != self._handshake.peer.node_id:
-            raise RecordError("wrong-author", f"the record is sealed as one of {opened.node_id}")
-        return opened.record
+        return Brought(opened.record, opened.node_id)
+
+    def present(self, operator: Introduction) -> Frame:
+        return operator_frame(operator, self._session)
+
+    def presented(self, frame: frames.Operator) -> Introduction:
+        return introduction_of(frame, self._session)
 
     @property
     def _session(self) -> SecureSession:

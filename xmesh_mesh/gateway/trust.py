@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from xmesh_mesh.canonical import b64u
+from xmesh_mesh.errors import RecordError
 from xmesh_mesh.gateway.talk import Counterpart
 from xmesh_mesh.pins import PinResult, Pins, Quarantined, Trust, Why
 from xmesh_mesh.wire.errors import WireError
@@ -48,6 +50,27 @@ class Gatekeeper:
             raise WireError("not-trusted", f"{counterpart.name} is the name of a peer of this host")
         if counterpart.secure:
             self._pins.note_secure(counterpart.node_id)
+
+    def admit_operator(self, operator: Counterpart, own: Mapping[str, str]) -> None:
+        """Let in whom a remote node presents as the operator of its host; its key has signed that.
+
+        ``own``: the keys (base64url) of this host's peers and operators, by node id. RecordError
+        ``own-node-id``, ``wrong-author`` for a node that goes by another name, ``key-changed``,
+        ``not-trusted``.
+        """
+        node_id, key = operator.node_id, operator.public_key
+        if node_id in own:
+            if key is None or own[node_id] != b64u(key):
+                self.quarantine(operator, "our-id")
+            raise RecordError("own-node-id", f"{node_id} is at home on this host")
+        if self._pins.name(node_id) not in {None, operator.name}:
+            raise RecordError("wrong-author", f"{node_id} is known under another name")
+        verdict = self.check(node_id, key, operator.name)
+        if verdict is not KeyVerdict.TRUSTED:
+            code = "key-changed" if verdict is KeyVerdict.CHANGED else "not-trusted"
+            raise RecordError(code, f"the key of the operator {node_id} is refused: {code}")
+        self._pins.note_signed(node_id)
+        self._pins.note_secure(node_id)
 
     def stands(self, counterpart: Counterpart) -> bool:
         """Return whether the key that was let in is still the pinned one."""

@@ -226,6 +226,22 @@ class CmbEncrypted(Frame, frozen=True, kw_only=True, tag="cmb-encrypted"):
     sealed: Annotated[str, Meta(max_length=16 * MAX_CONTENT)]
 
 
+class Operator(Frame, frozen=True, kw_only=True, tag="xmesh-operator"):
+    """Of ours, on a secure link: the signed introduction of the operator of the sender's host.
+
+    ``voucher`` binds it to the session, so that nobody in between can put one in.
+    """
+
+    node_id: NodeId
+    name: Name
+    room: Given
+    public_key: Label
+    implementation: Label
+    issued_ms: Count
+    sig: Label
+    voucher: Label
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """A frame of a type that has no meaning here. It is a sign of life, and nothing more."""
 
@@ -259,6 +275,7 @@ _TYPES: tuple[type[Frame], ...] = (
     ServerHello,
     ClientFinish,
     CmbEncrypted,
+    Operator,
 )
 _header = msgspec.json.Decoder(_Header)
 

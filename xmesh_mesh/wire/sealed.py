@@ -4,6 +4,7 @@ Each direction has its own key and counts from zero; the next frame carries exac
 number. The seal binds what identifies the record (its metadata travel in clear) to the session.
 """
 
+import hmac
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
@@ -31,6 +32,7 @@ SUITE: Final = "X25519-HKDF-SHA256-ChaCha20-Poly1305"
 ALLOWED: Final[frozenset[type[frames.Frame]]] = frozenset(
     {
         frames.CmbEncrypted,
+        frames.Operator,
         frames.Ping,
         frames.Pong,
         frames.Error,
@@ -41,6 +43,7 @@ ALLOWED: Final[frozenset[type[frames.Frame]]] = frozenset(
 )
 
 _DOMAIN = b"mmp-aead-aad-v2\n"
+_VOUCHER = b"xmesh-voucher-v1\n"
 _ASSERTION = "asrt-"
 _NONCE_BYTES = 12
 _SENDS: Final[dict[Role, Direction]] = {
@@ -132,6 +135,15 @@ class SecureSession:
         self._broken = False
         return _opened(plain, bytes(frame.metadata), bound)
 
+    def voucher(self, data: bytes) -> str:
+        """Return what shows the other side that ``data``, sent in clear, is from this one."""
+        return b64u(_mac(self._keys[self._sends], data))
+
+    def is_vouched(self, data: bytes, voucher: str) -> bool:
+        """Return whether the other side has made this voucher, in this session, for ``data``."""
+        wanted = b64u(_mac(self._keys[self._receives], data))
+        return hmac.compare_digest(wanted.encode(), voucher.encode())
+
     def _unseal(self, frame: CmbEncrypted) -> tuple[bytes, _Metadata]:
         if (frame.protocol_version, frame.suite) != (SECURE_VERSION, SUITE):
             raise WireError("version-mismatch")
@@ -161,6 +173,11 @@ class SecureSession:
             bound.to or "",
         )
         return _DOMAIN + b"".join(map(lp, parts))
+
+
+def _mac(key: bytes, data: bytes) -> bytes:
+    """Under a key of its own: the direction's key seals, and does nothing else."""
+    return hmac.digest(hmac.digest(key, _VOUCHER, "sha256"), data, "sha256")
 
 
 def _parts(record: Record, node_id: str) -> tuple[bytes, bytes]:

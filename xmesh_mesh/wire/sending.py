@@ -3,7 +3,8 @@
 Not in the table, and so never sent: ``mood`` (ends stock nodes on a relay), ``xmesh-insight`` and
 ``peer-info`` (a wrong value in them ends a stock node or relay), ``wake-channel``, ``node-stats``,
 role grants and countersignatures (nothing of ours needs them). ``message`` is for the LAN only:
-over a relay it ends the stock daemon. What is encoded is read back, so that a wrongly typed value
+over a relay it ends the stock daemon. ``cmb-encrypted`` and ``xmesh-operator`` can be made by a
+secure session only. What is encoded is read back, so that a wrongly typed value
 cannot leave either.
 """
 
@@ -34,6 +35,7 @@ OUTGOING: Final[dict[type[frames.Frame], frozenset[Transport]]] = {
     frames.ServerHello: _BOTH,
     frames.ClientFinish: _BOTH,
     frames.CmbEncrypted: _BOTH,
+    frames.Operator: _BOTH,
 }
 
 _encoder = msgspec.json.Encoder()

@@ -176,7 +176,14 @@ class Checker:
             verify(record, known)
 
     def author(self, node_id: str) -> str:
-        return self._known[node_id][0].name if node_id in self._known else node_id
+        """Return how an author is shown."""
+        from xmesh_supervisor.operator import author_shown, visible
+
+        if node_id not in self._known:
+            return visible(node_id)
+        introduction, _ = self._known[node_id]
+        home = node_id if introduction.origin == "local" else ""
+        return author_shown(introduction.name, node_id, home)
 
     def _pins(self) -> "Pins":
         from xmesh_mesh.pins import Pins
@@ -203,7 +210,7 @@ class Printer:
         elif record is None:
             self._refused(delivery, checker, refused)
         else:
-            self._as_text(delivery, record)
+            self._as_text(delivery, record, checker)
         self._shown += 1
         return self._shown == self.limit
 
@@ -226,17 +233,17 @@ class Printer:
     def _refused(self, delivery: "Delivery", checker: Checker, refused: str) -> None:
         from xmesh_supervisor.operator import clock, visible
 
-        who = visible(checker.author(delivery.author))
+        who = checker.author(delivery.author)
         head = f"{clock(delivery.accepted_ms)}  #{delivery.seq}  {who}"
         write(f"{head}  REFUSED, not shown: {visible(refused)}")
 
-    def _as_text(self, delivery: "Delivery", record: "Record") -> None:
+    def _as_text(self, delivery: "Delivery", record: "Record", checker: Checker) -> None:
         from xmesh_supervisor.operator import clock, visible
 
         parents = ", ".join(short(key) for key in record.all_parents()[:3])
         answers = f"  answers {parents}" if parents else ""
         to = f"  to {visible(record.to)[:13]}" if record.to else ""
-        who = f"{visible(record.created_by)}  {short(record.key)}"
+        who = f"{checker.author(delivery.author)}  {short(record.key)}"
         mark = "" if record.sig else "  UNSIGNED"
         write(f"{clock(delivery.accepted_ms)}  #{delivery.seq}  {who}{answers}{to}{mark}")
         for name, text in record.spoken().items():

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xmesh_mesh.bus.frames import MemberStatus
+    from xmesh_mesh.introduction import Introduction
     from xmesh_mesh.record import Record
 
 HELP = """\
 Says something to a group, signed with the operator's own identity. TEXT is the focus; each of the
 other six fields has a flag. Returns when the bus has the record on disk: it then reaches every
-member, those that are stopped now included. Without --group: the only group there is."""
+member, those that are stopped now included, and over secure links the peers of other xmesh hosts.
+Without --group: the only group there is."""
 EXAMPLE = 'xmesh-sup observe "rate-limit /api/login" --intent "draft a spec, review it, add tests"'
 EXITS = "0 it is on the bus; 1 no bus, or it refuses; 2 wrong usage; 78 a key or path is wrong"
 
@@ -33,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="?", metavar="TEXT", help="what it is about")
     for field in FIELDS:
         parser.add_argument(f"--{field}", metavar="TEXT", help=f"the field {field}")
-    parser.add_argument("--to", metavar="PEER", help="for this peer only")
+    parser.add_argument("--to", metavar="PEER", help="for this peer only, of whatever host")
     parser.add_argument("--group", metavar="G", help="the group to speak to")
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
@@ -50,15 +52,32 @@ def run(args: argparse.Namespace) -> int:
         raise BusUnavailable("no bus answers here", where=str(root.bus_socket), fix=_FIX_NO_BUS)
     group = one_group(root, args.group, bus)
     members = [m for m in bus.members if m.group == group and m.name != OPERATOR]
+    to = None
     if args.to is not None:
-        members = [addressee(args.to, members, group)]
-    to = members[0].node_id if args.to is not None else None
+        to, members = asyncio.run(_addressed(root, args.to, members, group))
     record, seq, took_ms = asyncio.run(_say(root, texts, group, to))
     if args.json:
         write_json(_as_json(record, seq, took_ms, members))
     else:
-        write(f"{short(record.key)} is on the bus ({took_ms} ms); {hearers(members)}")
+        who = hearers(members) if members or to is None else f"it is for {args.to} on another host"
+        write(f"{short(record.key)} is on the bus ({took_ms} ms); {who}")
     return 0
+
+
+async def _addressed(
+    root: RuntimeDir, name: str, members: "Sequence[MemberStatus]", group: str
+) -> "tuple[str, list[MemberStatus]]":
+    """Return the node id that ``name`` means, and the member of this host, if it is one."""
+    from xmesh_mesh.bus.client import BusClient
+
+    if any(m.name == name for m in members):
+        member = addressee(name, members)
+        return member.node_id, [member]
+    client = BusClient(root.bus_socket, None, role="tail", group=group)
+    welcome = await client.connect(_TIMEOUT_S)
+    await client.close()
+    met = [each for each in welcome.members if each.origin == "remote"]
+    return addressee_afar(name, met, [m.name for m in members], group), []
 
 
 def texts_of(args: argparse.Namespace) -> dict[str, str]:
@@ -74,16 +93,37 @@ def texts_of(args: argparse.Namespace) -> dict[str, str]:
     return texts
 
 
-def addressee(name: str, members: "Sequence[MemberStatus]", group: str) -> "MemberStatus":
-    """Return the member called ``name``; a connected one before one of the past."""
-    named = sorted((m for m in members if m.name == name), key=lambda m: m.connected)
-    if not named:
-        from xmesh_supervisor.kill import nearest
+def addressee(name: str, members: "Sequence[MemberStatus]") -> "MemberStatus":
+    """Return the member called ``name``, who is there; a connected one before one of the past."""
+    return max((m for m in members if m.name == name), key=lambda m: m.connected)
 
+
+def addressee_afar(
+    name: str, met: "Sequence[Introduction]", local: "Sequence[str]", group: str
+) -> str:
+    """Return the node id of the remote node of this name, or with this node id; UsageError.
+
+    Only over Core Secure, so only to nodes of ours, does the operator speak to other hosts.
+    """
+    from xmesh_supervisor.kill import nearest
+    from xmesh_supervisor.operator import IMPLEMENTATION
+
+    found = [each for each in met if name in {each.name, each.node_id} and each.name != OPERATOR]
+    ours = [each for each in found if each.implementation == IMPLEMENTATION]
+    if len(ours) == 1:
+        return ours[0].node_id
+    if ours:
         raise UsageError(
-            f"nobody in {group} is called {name!r}", fix=nearest(name, [m.name for m in members])
+            f"{len(ours)} nodes of other hosts are called {name!r}",
+            fix=f"give the node id instead: {', '.join(each.node_id for each in ours)}",
         )
-    return named[-1]
+    if found:
+        raise UsageError(
+            f"{name!r} is no xmesh peer, and the operator's words go to those only",
+            fix="say it to a peer of this host, which stock nodes hear",
+        )
+    names = [*local, *(each.name for each in met if each.name != OPERATOR)]
+    raise UsageError(f"nobody in {group} is called {name!r}", fix=nearest(name, names))
 
 
 def hearers(members: "Sequence[MemberStatus]") -> str:

@@ -119,6 +119,9 @@ def _remote_row(met: Sequence[Remote]) -> list[str]:
 
 
 def _links(met: Sequence[Remote]) -> str:
+    brought_by = sorted({each.via for each in met if each.via})
+    if brought_by:
+        return f"by {', '.join(brought_by)}"
     kinds = {
         f"{link.kind}{' secure' if link.secure else ''}" for each in met for link in each.links
     }

@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from xmesh_supervisor.operator import find, memories
+    from xmesh_supervisor.operator import find, memories, own_operator
 
     root = RuntimeDir.from_env()
     with memories(root, args.peer) as opened:
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             _as_json(found, thread, cost)
         else:
-            _as_text(found, thread, cost, marked=args.id is not None)
+            _as_text(found, thread, cost, own_operator(root), marked=args.id is not None)
     return 0
 
 
@@ -96,9 +96,16 @@ def cost_of(root: RuntimeDir, assertions: "Sequence[str]") -> ThreadCost | None:
 
 
 def _as_text(
-    found: "Found", thread: "Sequence[Remembered]", cost: ThreadCost | None, *, marked: bool
+    found: "Found",
+    thread: "Sequence[Remembered]",
+    cost: ThreadCost | None,
+    home: str,
+    *,
+    marked: bool,
 ) -> None:
+    """``home``: the node id of this root's operator."""
     from xmesh_mesh.lineage import lineage_tree
+    from xmesh_supervisor.operator import author_shown
 
     write(f"conversation of {short(found.entry.key)}, from {found.owner}'s memory\n")
     said: dict[str, list[Remembered]] = {}
@@ -107,15 +114,16 @@ def _as_text(
     for line in lineage_tree(said, found.memory.parents_of):
         for entry in said[line.key]:
             asked = marked and entry.key == found.entry.key
-            write(_line(entry, line.depth, again=line.again, asked=asked))
+            who = author_shown(entry.created_by, entry.author, home)
+            write(_line(entry, who, line.depth, again=line.again, asked=asked))
     write(f"\n{_summary(thread)}" + (f", {cost.text()}" if cost else ""))
 
 
-def _line(entry: "Remembered", depth: int, *, again: bool, asked: bool) -> str:
-    from xmesh_supervisor.operator import brief, visible
+def _line(entry: "Remembered", who: str, depth: int, *, again: bool, asked: bool) -> str:
+    from xmesh_supervisor.operator import brief
 
     mark = "└ " if depth else ""
-    head = f"{'  ' * depth}{mark}{visible(entry.created_by)}  {short(entry.key)}"
+    head = f"{'  ' * depth}{mark}{who}  {short(entry.key)}"
     if again:
         return f"{head}  (see above)"
     fields = entry.record.spoken() if entry.record else {}
@@ -129,8 +137,9 @@ def _summary(thread: "Sequence[Remembered]") -> str:
     count = "1 record" if len(thread) == 1 else f"{len(thread)} records"
     peers = {entry.author for entry in thread if entry.created_by != OPERATOR}
     who = ["1 peer" if len(peers) == 1 else f"{len(peers)} peers"] if peers else []
-    if any(entry.created_by == OPERATOR for entry in thread):
-        who.append("the operator")
+    operators = {entry.author for entry in thread if entry.created_by == OPERATOR}
+    if operators:
+        who.append("the operator" if len(operators) == 1 else f"{len(operators)} operators")
     return f"{count} by {' and '.join(who)}"
 
 
@@ -157,4 +166,5 @@ def _as_json(found: "Found", thread: "Sequence[Remembered]", cost: ThreadCost | 
 
 def _entry_json(entry: "Remembered", words: Any) -> dict[str, Any]:
     base = {"assertion": entry.assertion, "key": entry.key, "by": entry.created_by}
-    return {**base, **(words(entry.record) if entry.record else {"fields": None})}
+    said = words(entry.record) if entry.record else {"fields": None}
+    return {**base, "node_id": entry.author, **said}

@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from xmesh_supervisor.operator import find, memories, peer_names
+    from xmesh_supervisor.operator import find, memories, own_operator, peer_names
 
     root = RuntimeDir.from_env()
     if args.what in peer_names(root):
@@ -56,7 +56,10 @@ def run(args: argparse.Namespace) -> int:
             names = ", ".join(peer_names(root)) or "none"
             raise UsageError(f"{error.what}; nor is it a peer ({names})", fix=error.fix) from None
         accounts = [_account(root, name, opened, found) for name in peer_names(root)]
-        (_record_as_json if args.json else _record_as_text)(found, accounts)
+        if args.json:
+            _record_as_json(found, accounts)
+        else:
+            _record_as_text(found, accounts, own_operator(root))
     return 0
 
 
@@ -137,13 +140,14 @@ def _addressee(root: RuntimeDir, entry: "Remembered") -> str:
     return pins.name(entry.record.to) or entry.record.to
 
 
-def _record_as_text(found: "Found", accounts: "list[Account]") -> None:
-    from xmesh_supervisor.operator import brief, visible
+def _record_as_text(found: "Found", accounts: "list[Account]", home: str) -> None:
+    from xmesh_supervisor.operator import author_shown, brief, visible
 
     entry = found.entry
     texts = entry.record.spoken() if entry.record else {}
     said = "; ".join(f"{name}: {brief(text, 80)}" for name, text in texts.items())
-    write(f"{short(entry.key)} from {visible(entry.created_by)}: {said or '(its words are gone)'}")
+    who = author_shown(entry.created_by, entry.author, home)
+    write(f"{short(entry.key)} from {who}: {said or '(its words are gone)'}")
     for account in accounts:
         reason = f": {visible(account.reason)}" if account.reason else ""
         write(f"\n{account.peer} {account.word}{reason}")

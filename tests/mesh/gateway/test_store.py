@@ -3,6 +3,7 @@
 import contextlib
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,21 @@ def test_a_remote_hears_what_is_for_all_and_for_itself_in_order(store: Store) ->
     assert heard(store, PAIR._replace(group="other")) == []
     assert store.waiting(PAIR, 0) == 3
     assert heard(store, seq=2) == ["alice-5"]
+
+
+def test_over_a_secure_link_a_remote_hears_the_operators_too_in_order(store: Store) -> None:
+    operators = [
+        replace(said(number, author="op", to=to), introduction=b"who it is")
+        for number, to in ((1, None), (2, CAROL), (3, BOB))
+    ]
+    store.advance("lab", ("e", 6), [said(1), *operators, said(2), said(3, author="dave")])
+    assert heard(store) == ["alice-1", "alice-2"]
+    secure = [each.assertion for each in store.after(PAIR, 0, 100, secure=True)]
+    assert secure == ["alice-1", "op-1", "op-3", "alice-2"]
+    assert [each.assertion for each in store.after(PAIR, 1, 2, secure=True)] == ["op-1", "op-3"]
+    assert store.after(PAIR._replace(group="other"), 0, 100, secure=True) == []
+    assert (store.waiting(PAIR, 0), store.waiting(PAIR, 0, secure=True)) == (2, 4)
+    assert store.by_key(PAIR, "key-3") is None, "an operator's words are not fetched from a peer"
 
 
 def test_a_record_that_comes_twice_is_kept_once(store: Store) -> None:

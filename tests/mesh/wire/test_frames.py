@@ -75,6 +75,16 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "server-hello": HELLO
     | {"clientNonce": "c", "selectedExtensions": [], "proof": "p", "keyConfirmation": "k"},
     "client-finish": {"transcriptHash": "t", "proof": "p", "keyConfirmation": "k"},
+    "xmesh-operator": {
+        "nodeId": NODE,
+        "name": "operator",
+        "room": "lab",
+        "publicKey": "k",
+        "implementation": "xmesh",
+        "issuedMs": 1,
+        "sig": "s",
+        "voucher": "v",
+    },
     "cmb-encrypted": {
         "protocolVersion": "2.0",
         "suite": "s",

@@ -191,6 +191,7 @@ def test_a_secure_link_takes_no_record_in_clear(record: Record) -> None:
     allowed = {frames.type_of(f) for f in sealed.ALLOWED}
     assert allowed == {
         "cmb-encrypted", "ping", "pong", "error", "attestation", "checkpoint", "witness",
+        "xmesh-operator",
     }  # fmt: skip
     client.check(frames.Ping())
     client.check(frames.Unknown("state-sync"))

@@ -60,6 +60,7 @@ def test_the_table_of_what_leaves_is_closed() -> None:
     everywhere = {
         "handshake", "cmb", "cmb-fetch", "cmb-fetch-result", "ping", "pong", "attestation",
         "error", "client-hello", "server-hello", "client-finish", "cmb-encrypted",
+        "xmesh-operator",
     }  # fmt: skip
     assert sent["relay"] == everywhere
     assert sent["lan"] == everywhere | {"message"}
