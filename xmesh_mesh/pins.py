@@ -97,6 +97,11 @@ class Pins:
         pin = self._file.book().pins.get(node_id)
         return pin is not None and pin.signed
 
+    def is_by_hand(self, node_id: str) -> bool:
+        """Return whether a person has added or accepted the node's pinned key."""
+        pin = self._file.book().pins.get(node_id)
+        return pin is not None and pin.by_hand
+
     def secure_nodes(self) -> frozenset[str]:
         """Return the nodes that have been Core Secure once (see ``wire.trust.Floor``)."""
         return frozenset(pin.node_id for pin in self._file.book().pins.values() if pin.secure)

@@ -3,15 +3,17 @@
 import ipaddress
 from urllib.parse import urlsplit
 
-__all__ = ["RELAY_FIX", "relay_objection"]
+__all__ = ["PLAIN_RELAYS", "RELAY_FIX", "relay_objection"]
 
+PLAIN_RELAYS = "XMESH_PLAIN_RELAYS"  # "1" in the environment: a relay elsewhere may do without TLS
 RELAY_FIX = "write it like wss://relay.example.org; ws:// only for a relay on this host"
 
 
-def relay_objection(url: str) -> str:
+def relay_objection(url: str, *, plain_allowed: bool = False) -> str:
     """Return why ``url`` cannot be a relay's address; empty where it can.
 
-    What is said on a relay is partly in the clear, its token always: beyond this host only TLS.
+    What is said on a relay is partly in the clear, its token always: beyond this host only TLS,
+    unless ``plain_allowed``.
     """
     try:
         parts = urlsplit(url)
@@ -20,7 +22,7 @@ def relay_objection(url: str) -> str:
         fine = False
     if not fine:
         return "is no address of a relay"
-    if parts.scheme == "ws" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "ws" and not plain_allowed and not _is_loopback(parts.hostname or ""):
         return "is not encrypted, and not on this host"
     return ""
 

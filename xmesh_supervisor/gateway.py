@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xmesh_mesh.relay_address import PLAIN_RELAYS
 from xmesh_supervisor.peer import Peer
 from xmesh_supervisor.processes import RELAY_TOKEN
 from xmesh_supervisor.spec import Edge
@@ -21,7 +22,7 @@ __all__ = ["PlanKeeper", "gateway_variables", "plan_of"]
 ANSWER_WITHIN_S = 5.0
 RETRY_S = 0.5
 
-_VARIABLES = frozenset({"XMESH_LAN_ADDRESSES", "XMESH_PLAIN_RELAYS"})
+_VARIABLES = frozenset({"XMESH_LAN_ADDRESSES", PLAIN_RELAYS})
 
 Plan = list[dict[str, Any]]
 

@@ -9,7 +9,7 @@ import msgspec
 
 from xmesh_mesh.errors import ConfigError
 from xmesh_mesh.paths import RuntimeDir
-from xmesh_mesh.relay_address import RELAY_FIX, relay_objection
+from xmesh_mesh.relay_address import PLAIN_RELAYS, RELAY_FIX, relay_objection
 from xmesh_peer.config import load
 from xmesh_peer.plan import PeerPlan, credentials, resolve
 from xmesh_supervisor.ledger import recorded
@@ -91,7 +91,8 @@ def _edge(plan: PeerPlan, env: Mapping[str, str]) -> Edge:
     not. ConfigError where that one may not be used."""
     mesh = plan.settings.mesh
     relay = mesh.relay or env.get(_RELAY_URL, "").strip()
-    objection = relay_objection(relay) if relay else ""
+    plain_allowed = env.get(PLAIN_RELAYS) == "1"
+    objection = relay_objection(relay, plain_allowed=plain_allowed) if relay else ""
     if objection:
         raise ConfigError(f"{relay!r} {objection}", where=_RELAY_URL, fix=RELAY_FIX)
     return Edge(group=mesh.group, lan=mesh.lan, relay=relay, trust=mesh.trust)

@@ -211,6 +211,8 @@ def test_a_relay_of_the_environment_is_held_to_the_same_rule(runtime_dir: Runtim
     with pytest.raises(ConfigError, match="not encrypted") as error:
         edge_of(runtime_dir, "", SYM_RELAY_URL="ws://192.0.2.1:8080")
     assert error.value.where == "SYM_RELAY_URL"
+    plain = {"SYM_RELAY_URL": "ws://192.0.2.1:8080", "XMESH_PLAIN_RELAYS": "1"}
+    assert edge_of(runtime_dir, "", **plain)[0].relay == plain["SYM_RELAY_URL"]
 
 
 def test_a_token_is_written_nowhere(runtime_dir: RuntimeDir) -> None:

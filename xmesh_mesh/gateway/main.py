@@ -17,10 +17,10 @@ from xmesh_mesh.gateway.sockets import MAX_SOCKETS
 from xmesh_mesh.gateway.store import Store
 from xmesh_mesh.paths import FileLock, RuntimeDir
 from xmesh_mesh.relay.log import Log
+from xmesh_mesh.relay_address import PLAIN_RELAYS
 
 __all__ = ["main"]
 
-PLAIN_RELAYS = "XMESH_PLAIN_RELAYS"
 MAX_REQUEST = 1_048_576
 
 

@@ -6,8 +6,8 @@ from xmesh_mesh.relay.throttle import Bucket
 
 __all__ = ["Pace"]
 
-FRAMES_PER_S: Final = 50
-FRAMES_BURST: Final = 200
+FRAMES_PER_S: Final = 200
+FRAMES_BURST: Final = 1_000
 BYTES_PER_S: Final = 4 * 1_048_576
 BYTES_BURST: Final = 8 * 1_048_576
 

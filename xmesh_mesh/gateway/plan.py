@@ -1,7 +1,6 @@
 """What the supervisor asks of the gateway: which local peers are on the wire, and how."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -9,9 +8,8 @@ from msgspec import Meta
 from xmesh_mesh.errors import ConfigError
 from xmesh_mesh.paths import check_group, check_name
 from xmesh_mesh.pins import Trust
-from xmesh_mesh.relay.door import is_loopback
 
-__all__ = ["MAX_PEERS", "PeerPlan", "read_plan", "relay_objection"]
+__all__ = ["MAX_PEERS", "PeerPlan", "read_plan"]
 
 MAX_PEERS = 256
 
@@ -46,20 +44,3 @@ def read_plan(request: dict[str, Any]) -> dict[str, PeerPlan]:
     if len(plan) != len(peers):
         raise ConfigError("a peer stands in the plan twice", where="plan")
     return plan
-
-
-def relay_objection(url: str, *, plain_allowed: bool) -> str:
-    """Return why no connection is made to ``url``, empty where nothing speaks against it.
-
-    The login, and with it the token, goes over it in clear unless TLS hides it.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port_is_fine = parts.hostname or "", parts.port is None or parts.port > 0
-    except ValueError:
-        return "this is no URL"
-    if parts.scheme not in {"ws", "wss"} or not host or not port_is_fine:
-        return "a relay's address begins with ws:// or wss:// and names a host"
-    if parts.scheme == "wss" or plain_allowed or host == "localhost" or is_loopback(host):
-        return ""
-    return "beyond this host a relay is reached by wss:// only"

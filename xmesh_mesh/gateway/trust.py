@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from xmesh_mesh.canonical import b64u
 from xmesh_mesh.errors import RecordError
 from xmesh_mesh.gateway.talk import Counterpart
+from xmesh_mesh.paths import OPERATOR
 from xmesh_mesh.pins import PinResult, Pins, Quarantined, Trust, Why
 from xmesh_mesh.wire.errors import WireError
 from xmesh_mesh.wire.trust import Floor, KeyVerdict
@@ -41,13 +42,13 @@ class Gatekeeper:
         """Let in a node whose handshake is through; ``local`` names our peers by node id.
 
         WireError ``self-loop`` for one of our own, ``not-trusted`` for a stranger under the name
-        of one, who is quarantined.
+        of one or of operators, who is quarantined, unless a person has accepted its key.
         """
         if counterpart.node_id in local:
             raise WireError("self-loop", f"{counterpart.name} is a peer of this host")
-        if counterpart.name in local.values():
+        if counterpart.name in {*local.values(), OPERATOR} and not self._is_accepted(counterpart):
             self.quarantine(counterpart, "our-name")
-            raise WireError("not-trusted", f"{counterpart.name} is the name of a peer of this host")
+            raise WireError("not-trusted", f"{counterpart.name} is the name of somebody here")
         if counterpart.secure:
             self._pins.note_secure(counterpart.node_id)
 
@@ -76,6 +77,10 @@ class Gatekeeper:
         """Return whether the key that was let in is still the pinned one."""
         key = counterpart.public_key
         return key is None or self._pins.key(counterpart.node_id) == key
+
+    def _is_accepted(self, counterpart: Counterpart) -> bool:
+        key, node_id = counterpart.public_key, counterpart.node_id
+        return key is not None and key == self.key(node_id) and self._pins.is_by_hand(node_id)
 
     def quarantine(self, counterpart: Counterpart, why: Why) -> None:
         key = counterpart.public_key

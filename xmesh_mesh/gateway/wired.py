@@ -10,7 +10,7 @@ from xmesh_mesh.gateway.discovery import Discovery, Service
 from xmesh_mesh.gateway.endpoint import Endpoint, Say
 from xmesh_mesh.gateway.hub import Hub
 from xmesh_mesh.gateway.lan import Lan
-from xmesh_mesh.gateway.plan import PeerPlan, relay_objection
+from xmesh_mesh.gateway.plan import PeerPlan
 from xmesh_mesh.gateway.registry import Registry
 from xmesh_mesh.gateway.remote import Remote
 from xmesh_mesh.gateway.sockets import Sockets
@@ -20,6 +20,7 @@ from xmesh_mesh.gateway.trust import Gatekeeper
 from xmesh_mesh.gateway.uplink import Uplink
 from xmesh_mesh.introduction import Introduction
 from xmesh_mesh.pins import Pins
+from xmesh_mesh.relay_address import RELAY_FIX, relay_objection
 from xmesh_mesh.wire.trust import Self
 
 __all__ = ["Surroundings", "Wired"]
@@ -142,8 +143,9 @@ class Wired:
 
     def _start_relay(self) -> None:
         around, plan = self._around, self.plan
-        self._objection = relay_objection(plan.relay, plain_allowed=around.plain_relays)
-        if self._objection:
+        objection = relay_objection(plan.relay, plain_allowed=around.plain_relays)
+        if objection:
+            self._objection = f"it {objection}; {RELAY_FIX}"
             text = f"{plan.name} does not use {plan.relay}: {self._objection}."
             around.say("error", "relay", text)
             return

@@ -168,6 +168,39 @@ async def test_a_stranger_under_the_name_of_a_local_peer_is_kept_out(
     await alice.say("undisturbed")
 
 
+async def test_a_person_lets_in_a_node_under_the_name_of_a_local_peer(
+    left: Host, right: Host
+) -> None:
+    alice = await left.peer("alice", "0")
+    namesake = await right.peer("alice", "1")
+    pins(right).add(alice.identity.node_id, alice.identity.public_key, "alice")
+    gateway = await left.start_gateway()
+    await right.start_gateway()
+    await until(lambda: gateway.status()["quarantine"], "a namesake")
+    pins(left).accept(namesake.identity.node_id)
+    await until(lambda: "alice" in alice.met, "the namesake, let in")
+    await namesake.say("another alice")
+    await until(lambda: alice.heard == ["another alice"], "its word")
+    assert gateway.status()["quarantine"] == []
+    assert left.rows()["alice"]["node_id"] == namesake.identity.node_id
+
+
+async def test_a_node_that_calls_itself_the_operator_is_kept_out(left: Host) -> None:
+    alice = await left.peer("alice", "0")
+    gateway = await left.start_gateway()
+    row = await left.wired("alice")
+    fake = await Raw(identity_between("operator", "f")).greet(row["lan_port"])
+    await fake.closed.wait()
+    (held,) = gateway.status()["quarantine"]
+    assert (held["name"], held["why"]) == ("operator", "our-name")
+    assert alice.met == {}
+    await fake.close()
+
+
+def pins(host: Host) -> Pins:
+    return Pins(host.runtime.pins("lab") / "pins.json")
+
+
 def _stored(host: Host) -> int:
     assert host.gateway is not None
     return int(host.gateway.status()["groups"]["lab"]["stored"])
