@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from xmesh_mesh.errors import RecordError
+from xmesh_mesh.identity import Identity
+from xmesh_mesh.introduction import introduce
 from xmesh_mesh.wire import e2e, errors, frames, records, sending
 from xmesh_mesh.wire.codec import FrameReader, pack
 from xmesh_mesh.wire.errors import WireError
+from xmesh_mesh.wire.operators import introduction_of, operator_frame
 from xmesh_mesh.wire.plain import PlainHandshake
 from xmesh_mesh.wire.secure_handshake import SecureHandshake
 from xmesh_mesh.wire.trust import KeyVerdict
@@ -43,6 +46,9 @@ class Target:
         finish = client.proved(alice.prove(client.proof_request))
         sealing = opened[0].session
         body = records.body_of(record)
+        own = alice.own
+        operator = Identity(own.node_id, "operator", own.public_key, alice.seed, 0)
+        introduced = introduce(operator, "lab", implementation="xmesh", now_ms=1)
         sent = [
             plain(alice).start().send[0],
             records.cmb(record),
@@ -51,6 +57,7 @@ class Target:
             answer,
             finish,
             *(sealing.seal(record, alice.own.node_id) for _ in range(2)),
+            operator_frame(introduced, sealing),
         ]
         if e2e.AVAILABLE:
             sent.append(records.cmb(record, body=e2e.seal(body, SECRET, bytes(12))))
@@ -74,6 +81,7 @@ class Target:
             only(frames.ClientFinish, server.receive),
             only(frames.CmbEncrypted, session.open),
             read,
+            only(frames.Operator, lambda frame: introduction_of(frame, session)),
         ]
 
 
@@ -188,7 +196,12 @@ def test_mutated_streams_are_read_or_refused_as_documented(target: Target) -> No
     assert {"malformed", "bad-json", "bad-length"} <= fuzz.seen
     for kind, place in (("Handshake", 1), ("ClientHello", 2), ("ServerHello", 3)):
         assert {"taken"} < outcomes(fuzz, kind, place), kind
-    for kind, place in (("ClientFinish", 4), ("CmbEncrypted", 5), ("Cmb", 6)):
+    for kind, place in (
+        ("ClientFinish", 4),
+        ("CmbEncrypted", 5),
+        ("Cmb", 6),
+        ("Operator", 7),
+    ):
         assert {"taken"} < outcomes(fuzz, kind, place), kind
 
 
