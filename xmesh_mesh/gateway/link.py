@@ -96,7 +96,6 @@ class Link:
         self.closed = False
         self.mute = False  # closed because the remote does not speak to us any more
         self.busy = False  # with a frame that has come
-        self.presented: set[bytes] = set()  # introductions of operators, on this session
         self._host = host
         self._on_opened = on_opened
 

@@ -49,12 +49,14 @@ class Presented:
 
     def __init__(self) -> None:
         self._known: dict[str, Counterpart] = {}
+        self._ever: set[Counterpart] = set()
         self._heard: dict[str, tuple[int, int]] = {}  # how many records, and when
 
     def add(self, operator: Counterpart) -> None:
-        """RecordError ``too-many-operators``."""
-        if operator.node_id not in self._known and len(self._known) >= MAX_OPERATORS:
+        """RecordError ``too-many-operators``: keys under one node id count each by itself."""
+        if operator not in self._ever and len(self._ever) >= MAX_OPERATORS:
             raise RecordError("too-many-operators", f"it has presented {MAX_OPERATORS} already")
+        self._ever.add(operator)
         self._known[operator.node_id] = operator
         self._heard.setdefault(operator.node_id, (0, wall_ms()))
 

@@ -95,7 +95,7 @@ class RelayTalk:
     def unpack(self, frame: Frame) -> Brought | None:
         return (self._session or self._plain).unpack(frame)
 
-    def present(self, operator: Introduction) -> Frame:
+    def present(self, operator: Introduction) -> Frame | None:
         return (self._session or self._plain).present(operator)
 
     def presented(self, frame: frames.Operator) -> Introduction:

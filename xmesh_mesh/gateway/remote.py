@@ -53,7 +53,6 @@ class Remote:
         """Take a link whose handshake is through; return those that are to be closed for it."""
         self.counterpart = counterpart
         if link.line is not None:
-            link.presented.clear()
             self.conversation.renewed(link.line)
             return []
         now = now_ms()
@@ -204,10 +203,10 @@ def _is_secure(link: Link) -> bool:
 
 def _present(link: Link, outgoing: Outgoing) -> None:
     """Say who the operator is, before the first of its records on a session."""
-    introduction = outgoing.introduction
-    if introduction is not None and introduction not in link.presented:
-        link.send(link.talk.present(from_bytes(introduction)))
-        link.presented.add(introduction)
+    if outgoing.introduction is not None:
+        frame = link.talk.present(from_bytes(outgoing.introduction))
+        if frame is not None:
+            link.send(frame)
 
 
 def _send(link: Link, frame: frames.Frame) -> None:

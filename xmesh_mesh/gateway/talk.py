@@ -105,10 +105,10 @@ class Talk(Protocol):
         RecordError where it is no record.
         """
 
-    def present(self, operator: Introduction) -> Frame:
-        """Return the frame that presents the operator of this host.
+    def present(self, operator: Introduction) -> Frame | None:
+        """Return the frame that presents the operator of this host; None where it is known.
 
-        WireError ``not-sendable`` where the link is not secure.
+        A new session knows nobody. WireError ``not-sendable`` where the link is not secure.
         """
 
     def presented(self, frame: frames.Operator) -> Introduction:
@@ -170,7 +170,7 @@ class PlainTalk:
             return None
         return Brought(records.record_of(e2e.unseal(frame.cmb, peer.secret)), peer.node_id)
 
-    def present(self, _operator: Introduction) -> Frame:
+    def present(self, _operator: Introduction) -> Frame | None:
         raise WireError("not-sendable", "an operator is presented over Core Secure only")
 
     def presented(self, _frame: frames.Operator) -> Introduction:
@@ -182,6 +182,7 @@ class SecureTalk:
 
     def __init__(self, role: Role, terms: Terms, now_ms: int) -> None:
         self._handshake = SecureHandshake(role, terms, now_ms=now_ms)
+        self._presented: set[Introduction] = set()
 
     @property
     def counterpart(self) -> Counterpart | None:
@@ -221,7 +222,10 @@ class SecureTalk:
         opened = self._session.open(frame)
         return Brought(opened.record, opened.node_id)
 
-    def present(self, operator: Introduction) -> Frame:
+    def present(self, operator: Introduction) -> Frame | None:
+        if operator in self._presented:
+            return None
+        self._presented.add(operator)
         return operator_frame(operator, self._session)
 
     def presented(self, frame: frames.Operator) -> Introduction:

@@ -333,6 +333,18 @@ async def test_a_flood_of_operators_is_bounded(scene: Scene) -> None:
     await until(lambda: scene.alice.heard == ["one of the first"], "a record")
 
 
+async def test_a_flood_of_keys_under_one_node_id_is_bounded(scene: Scene) -> None:
+    await works(scene)
+    for _ in range(MAX_OPERATORS + 20):
+        other = new_operator()
+        false = Identity(scene.operator.node_id, OPERATOR, other.public_key, other.seed, 0)
+        scene.mallory.present(scene.introduction(false))
+    refused = {"key-changed": MAX_OPERATORS - 1, "too-many-operators": 21}
+    assert await scene.refused() == refused
+    assert scene.host.gateway is not None
+    assert len(scene.host.gateway.status()["quarantine"]) == MAX_OPERATORS - 1
+
+
 async def test_another_link_of_the_same_node_brings_no_room_for_more_operators(
     scene: Scene,
 ) -> None:

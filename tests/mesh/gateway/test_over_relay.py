@@ -42,6 +42,21 @@ async def test_records_go_both_ways_and_the_relay_reads_none_of_them(
     assert "a word of" not in json.dumps(tap.messages)
 
 
+async def test_an_operator_is_heard_over_the_relay_and_after_the_other_side_began_anew(
+    left: Host, right: Host, tap: RelayTap
+) -> None:
+    _, bob = await met(left, right, tap)
+    await left.observe("a task")
+    await until(lambda: bob.heard == ["a task"], "the task")
+    await right.stop_gateway()
+    await left.observe("meanwhile")
+    await right.start_gateway(lan=False, relay=tap.url, relay_token="secret")
+    await until(lambda: bob.heard == ["a task", "meanwhile"], "what was missed")
+    assert len(tap.payloads("xmesh-operator")) == 4  # once a session, on its way in and out
+    assert "meanwhile" not in json.dumps(tap.messages)
+    assert right.rows()["alice"]["refused"] == {}
+
+
 async def test_a_wrong_token_is_shown_and_not_hammered(left: Host, tap: RelayTap) -> None:
     await left.peer("alice")
     await left.start_gateway(lan=False, relay=tap.url, relay_token="wrong")

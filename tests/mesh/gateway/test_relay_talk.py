@@ -9,6 +9,7 @@ from xmesh_mesh.gateway.talk import Turn
 from xmesh_mesh.gateway.talks import Handshakes, Talks
 from xmesh_mesh.gateway.trust import Gatekeeper
 from xmesh_mesh.identity import Identity
+from xmesh_mesh.introduction import introduce
 from xmesh_mesh.pins import Pins
 from xmesh_mesh.record import Record, compose
 from xmesh_mesh.signing import sign, sign_bytes
@@ -198,6 +199,24 @@ def test_a_sealed_record_names_its_author(low: Side, high: Side) -> None:
     brought = high.talk.unpack(frame)
     assert brought is not None
     assert brought.author == high.identity.node_id
+
+
+def test_an_operator_is_presented_once_in_each_session(low: Side, high: Side) -> None:
+    operator = introduce(
+        identity_between("operator"), "lab", implementation="xmesh", now_ms=1_800_000_000_000
+    )
+    linked(low, high)
+    presented = low.talk.present(operator)
+    assert isinstance(presented, frames.Operator)
+    assert high.talk.presented(presented) == operator
+    assert low.talk.present(operator) is None
+    high.begin(low)
+    exchange(low, high, AGAIN_MS)
+    with pytest.raises(WireError):
+        high.talk.presented(presented)
+    again = low.talk.present(operator)
+    assert isinstance(again, frames.Operator)
+    assert high.talk.presented(again) == operator
 
 
 def test_a_node_that_turns_out_to_be_ours_is_told_nothing_in_between(low: Side, high: Side) -> None:
