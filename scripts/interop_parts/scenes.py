@@ -168,7 +168,8 @@ def triad_answers(stage: Stage) -> str:
         _asked(mesh, asker, "rate-limit /api/logout too", TASK[2])
         asker.stop()
     return (
-        f"{', '.join(ROLES)} answer, stock admits it and holds their attestations; both restarted"
+        "all three remember it, one cites it in an answer that stock admits; stock has the"
+        " attestations of all three; the same after both were restarted"
     )
 
 
@@ -179,6 +180,9 @@ def _asked(mesh: Mesh, asker: StockNode, focus: str, intent: str) -> None:
     answers = eventually(lambda: _answers(mesh, question), "an answer", 30)
     asker.accepted(answers[0].key, timeout_s=30)
     assert not any(question in each.parents for each in answers), "stock drops it as an echo"
+    for name in ROLES:
+        remembered = {entry.key: entry.created_by for entry in mesh.memory(name)}
+        assert remembered.get(question) == asker.name, f"{name} does not remember the question"
     ours = {node_id for node_id, peer in asker.peers().items() if peer["name"] in ROLES}
     wait_until(lambda: ours <= asker.attested(question).keys(), "attestations of all three")
     assert all(asker.chain(node_id)["ok"] for node_id in ours)
@@ -250,7 +254,7 @@ SCENES = (
     Scene("discovery, both ways", discovery),
     Scene("handshake, both ways", handshake),
     Scene("a signed record, ours to stock: accepted and stored", ours_to_stock),
-    Scene("a signed record, stock to ours: accepted and stored", stock_to_ours),
+    Scene("a signed record, stock to ours: in our journal", stock_to_ours),
     Scene("a directed record, ours to stock", directed_to_stock),
     Scene("a directed record, stock to ours", directed_to_ours),
     Scene("lineage kept, ours to stock", lineage_to_stock),
