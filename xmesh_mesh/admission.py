@@ -1,31 +1,42 @@
-"""The judge: a record, what the peer remembers and its weights in; a verdict with reasons out.
+"""The judge: a record, what the peer knows and its weights in; a verdict with reasons out.
 
-Judges are exchangeable: whatever has ``judge(candidate, surroundings) -> Verdict``. Pure: no clock,
-no store. Two ship. ``reference`` is the arithmetic of deployed nodes (SVAF with the n-gram
-encoder), kept so that drifts agree with theirs. ``judge`` is the product's own: it takes
-redundancy and drift from the reference and relevance from words shared with the peer's charter,
-its memory and, for a reply, the thread that it belongs to.
+Judges are exchangeable: whatever has ``judge(candidate, surroundings) -> Verdict``. No clock, no
+store. ``reference`` is the arithmetic of deployed nodes (SVAF with the n-gram encoder), kept so
+that drifts agree with theirs; it is computed beside every verdict and decides none. ``Judge`` is
+the product's own: it asks an encoder how the message lies to the charter and to the anchors, and a
+calibration of that encoder's kernel what that means (``judging``).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from xmesh_mesh import svaf
 from xmesh_mesh.encoder import ngram
+from xmesh_mesh.encoding.kernels import NGRAM, Encoder, EncoderAway
+from xmesh_mesh.judging.calibrations import shipped
+from xmesh_mesh.judging.decision import Calibration, Label, Opinion, opine
+from xmesh_mesh.judging.features import Anchor, FieldView, Message, Standing, Thread, View, look
 from xmesh_mesh.record import Record
-from xmesh_mesh.relevance import affinity, terms, terms_of, words_with
+from xmesh_mesh.relevance import words_with
+
+__all__ = [
+    "ANCHORS",
+    "Candidate",
+    "Decision",
+    "Insight",
+    "Judge",
+    "Surroundings",
+    "Verdict",
+    "anchor_of",
+    "judge",
+    "reference",
+]
 
 Decision = Literal["aligned", "guarded", "redundant", "rejected"]
 
 # Deployed nodes look at so many of the newest records that carry a field.
 ANCHORS = 5
-
-# A total drift above its bar rejects. For a fresh first message the bar asks for one shared word
-# in a sentence of 25, since a missed task costs more than a call in vain. A reply in a thread that
-# this peer is in may be further off: one shared word in a thousand carries it, none does not.
-FIRST_BAR = 0.56
-THREAD_BAR = 0.69
 
 _NO_MOOD = "informational"
 
@@ -43,22 +54,43 @@ class Candidate:
 class Surroundings:
     """What the peer holds against it.
 
-    ``anchors``: newest admitted and own records, newest first. ``thread``: the records of the
-    thread that one of the candidate's parents belongs to, empty for a first message.
+    ``anchors``: newest admitted and own records, newest first, for the reference. ``thread``: the
+    records of the thread that one of the candidate's parents belongs to, empty for a first
+    message. ``known``: what else stands for what the peer knows and cares for, bounded.
+    ``standing``: what the author's newest records were to this peer.
     """
 
     charter: str
     weights: Mapping[str, float]
     anchors: Sequence[Record]
     thread: Sequence[Record]
+    known: Sequence[Anchor] = ()
+    standing: Standing = field(default_factory=Standing)
+    answers_own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Insight:
+    """What the product's judge saw, for explanations and for learning."""
+
+    label: Label
+    sure: bool
+    novelty: float
+    novelty_bar: float
+    kernel: str
+    fields: tuple[FieldView, ...] = ()
+    nearest: str = ""
+    anchors: tuple[str, ...] = ()
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What was decided, and why.
 
-    ``drift`` is what was held against ``bar``; ``reference`` the deployed arithmetic's opinion,
-    with its per-field verdicts. ``admitted`` records serve as context and anchors, and wake.
+    ``drift`` is what was held against ``bar``; ``affinity`` is 1 - drift. ``reference`` is the
+    deployed arithmetic's opinion, with its per-field verdicts. ``admitted`` records serve as
+    context and anchors, and wake. ``insight`` is None where nothing had to be weighed.
     """
 
     decision: Decision
@@ -70,6 +102,7 @@ class Verdict:
     reference: svaf.Drift
     reasons: tuple[str, ...]
     mood: str
+    insight: Insight | None = None
 
 
 def reference(candidate: Candidate, surroundings: Surroundings) -> svaf.Drift:
@@ -82,84 +115,155 @@ def reference(candidate: Candidate, surroundings: Surroundings) -> svaf.Drift:
     )
 
 
-def judge(candidate: Candidate, surroundings: Surroundings) -> Verdict:
-    """Judge for this product; see the module's docstring for how."""
-    drift = reference(candidate, surroundings)
+class Judge:
+    """Judges with ``encoder``; with n-grams while that is away, and says so.
+
+    ``calibration`` gives the numbers that belong to a kernel.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder = NGRAM,
+        calibration: Callable[[str], Calibration] = shipped,
+    ) -> None:
+        self._encoder = encoder
+        self._calibration = calibration
+
+    def __call__(self, candidate: Candidate, surroundings: Surroundings) -> Verdict:
+        drift = reference(candidate, surroundings)
+        spoken = candidate.record.spoken()
+        anchors = _known(candidate.record, surroundings)
+        if not spoken:
+            return _unweighed(candidate, drift, "rejected", "it says nothing")
+        if not anchors and not surroundings.charter.strip():
+            reason = "no charter and no memory to judge by, so everything is new"
+            return _unweighed(candidate, drift, "aligned", reason)
+        view, kernel, note = self._view(candidate, surroundings, anchors)
+        calibration = self._calibration(kernel)
+        opinion = opine(view, calibration)
+        return _verdict(
+            candidate, surroundings, drift, anchors, view, opinion, calibration, kernel, note
+        )
+
+    def _view(
+        self, candidate: Candidate, surroundings: Surroundings, anchors: Sequence[Anchor]
+    ) -> tuple[View, str, str]:
+        """Return the view, its kernel, and a note where that is not the kernel of choice."""
+        message = Message(candidate.record.spoken(), surroundings.standing)
+        thread = Thread(bool(surroundings.thread), surroundings.answers_own)
+        given = message, surroundings.charter, surroundings.weights, anchors, thread
+        try:
+            return look(*given, self._encoder.encode), self._encoder.kernel, ""
+        except EncoderAway as error:
+            note = f"judged with n-grams: {error.what}"
+            return look(*given, NGRAM.encode), NGRAM.kernel, note
+
+
+judge = Judge()
+"""The judge that needs nothing."""
+
+
+def anchor_of(record: Record, *, thread: bool = False, parent: bool = False) -> Anchor:
+    return Anchor(record.key, record.spoken(), thread, parent)
+
+
+def _known(record: Record, surroundings: Surroundings) -> list[Anchor]:
+    """Return the anchors that say anything, each once: the thread's first."""
+    parents = record.all_parents()
+    found = [
+        *(anchor_of(r, thread=True, parent=r.key in parents) for r in surroundings.thread),
+        *surroundings.known,
+        *(anchor_of(r, parent=r.key in parents) for r in surroundings.anchors),
+    ]
+    once: dict[str, Anchor] = {}
+    for anchor in found:
+        if anchor.texts:
+            once.setdefault(anchor.name, anchor)
+    return list(once.values())
+
+
+_DECISIONS: Mapping[Label, Decision] = {
+    "relevant": "aligned",
+    "redundant": "redundant",
+    "foreign": "rejected",
+}
+
+
+def _verdict(
+    candidate: Candidate,
+    surroundings: Surroundings,
+    drift: svaf.Drift,
+    anchors: Sequence[Anchor],
+    view: View,
+    opinion: Opinion,
+    calibration: Calibration,
+    kernel: str,
+    note: str,
+) -> Verdict:
+    decision = _DECISIONS[opinion.label]
+    if opinion.label == "relevant" and not opinion.sure:
+        decision = "guarded"
+    admitted = candidate.directed or opinion.label == "relevant"
     spoken = candidate.record.spoken()
-    in_thread = bool(surroundings.thread)
-    interest = _interest(surroundings)
-    measure, per_field, shared = affinity(spoken, interest, surroundings.weights)
-    bar = THREAD_BAR if in_thread else FIRST_BAR
-    # Where there is nothing to be foreign to, age alone counts, as in the reference's cold start.
-    total = _total_drift(measure if interest else 1.0, candidate.age_s)
-    decision, reason = _weighed(spoken, total, bar, knows_nothing=not interest)
-    if spoken and _repeats(spoken, drift, surroundings.anchors):
-        decision = "redundant"
-        reason = f"known already (nearest drift {drift.max_nearest:.2f})"
-    admitted = candidate.directed or decision in {"aligned", "guarded"}
     return Verdict(
         decision=decision,
         admitted=admitted,
-        drift=total,
-        bar=bar,
-        affinity=measure,
-        per_field=per_field,
+        drift=1.0 - opinion.concern,
+        bar=1.0 - calibration.concern.bars(view).bar,
+        affinity=opinion.concern,
+        per_field={entry.name: max(entry.charter, entry.nearest) for entry in view.fields},
         reference=drift,
-        reasons=(*_where_from(candidate, in_thread), reason, _about(spoken, shared)),
+        reasons=(
+            *_where_from(candidate, bool(surroundings.thread)),
+            *([note] if note else []),
+            _why(opinion, calibration, view),
+            _about(spoken, view.shared),
+        ),
         mood="" if admitted else _mood(spoken),
+        insight=Insight(
+            label=opinion.label,
+            sure=opinion.sure,
+            novelty=opinion.novelty,
+            novelty_bar=calibration.novelty.bars(view).bar,
+            kernel=kernel,
+            fields=view.fields,
+            nearest=anchors[view.nearest].name if view.nearest >= 0 else "",
+            anchors=tuple(anchor.name for anchor in anchors),
+            values=view.values,
+        ),
     )
 
 
-def _interest(surroundings: Surroundings) -> frozenset[str]:
-    held = [*surroundings.anchors, *surroundings.thread]
-    return terms(surroundings.charter) | terms_of(
-        text for record in held for name, text in record.spoken().items() if name != "mood"
+def _why(opinion: Opinion, calibration: Calibration, view: View) -> str:
+    lean = "" if opinion.sure else ", but that is not sure"
+    concern = f"concern {opinion.concern:.2f}, bar {calibration.concern.bars(view).bar:.2f}"
+    novelty = f"novelty {opinion.novelty:.2f}, bar {calibration.novelty.bars(view).bar:.2f}"
+    match opinion.label:
+        case "foreign":
+            return f"foreign: {concern}{lean}"
+        case "redundant" if view.repeats:
+            return "known already: it says nothing that one record does not say"
+        case "redundant":
+            return f"known already: {novelty}{lean}"
+        case "relevant":
+            return f"relevant: {concern}; {novelty}{lean}"
+
+
+def _unweighed(candidate: Candidate, drift: svaf.Drift, decision: Decision, reason: str) -> Verdict:
+    """Return a verdict that needs no vectors."""
+    wanted = decision == "aligned"
+    admitted = candidate.directed or wanted
+    return Verdict(
+        decision=decision,
+        admitted=admitted,
+        drift=0.0 if wanted else 1.0,
+        bar=0.5,
+        affinity=1.0 if wanted else 0.0,
+        per_field={},
+        reference=drift,
+        reasons=(*_where_from(candidate, in_thread=False), reason),
+        mood="" if admitted else _mood(candidate.record.spoken()),
     )
-
-
-def _total_drift(measure: float, age_s: float) -> float:
-    """Blend foreignness with age in the reference's proportions."""
-    rule = svaf.Thresholds()
-    return (1 - rule.temporal_lambda) * (1 - measure) + rule.temporal_lambda * svaf.temporal_drift(
-        age_s, rule.freshness_s
-    )
-
-
-def _repeats(spoken: Mapping[str, str], drift: svaf.Drift, anchors: Sequence[Record]) -> bool:
-    """Tell whether the reference finds it redundant, on the strength of all that it says.
-
-    The reference passes over a field that resembles no anchor's at all, and its encoder reads a-z
-    and digits only; what it did not look at is known only where the words are. A mood that is new
-    makes nothing else new.
-    """
-    unseen = {entry.field for entry in drift.fields if entry.nearest is None}
-    return drift.decision == "redundant" and all(
-        _known_words(name, text, anchors)
-        for name, text in spoken.items()
-        if name != "mood" and (name in unseen or _beyond_kernel(text))
-    )
-
-
-def _beyond_kernel(text: str) -> bool:
-    return any(char.isalnum() and not char.isascii() for char in text)
-
-
-def _known_words(name: str, text: str, anchors: Sequence[Record]) -> bool:
-    stems = terms(text)
-    return bool(stems) and any(stems <= terms(anchor.text(name)) for anchor in anchors)
-
-
-def _weighed(
-    spoken: Mapping[str, str], total: float, bar: float, *, knows_nothing: bool
-) -> tuple[Decision, str]:
-    if not spoken:
-        return "rejected", "it says nothing"
-    if total > bar:
-        return "rejected", f"foreign: drift {total:.2f} is over the bar of {bar:.2f}"
-    kind: Decision = "aligned" if total <= svaf.Thresholds().stable else "guarded"
-    if knows_nothing:
-        return kind, "no charter and no memory to judge by, so everything is new"
-    return kind, f"drift {total:.2f} is within the bar of {bar:.2f}"
 
 
 def _where_from(candidate: Candidate, in_thread: bool) -> tuple[str, ...]:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from xmesh_mesh.errors import StoreError
+from xmesh_mesh.memory_admission import AdmissionMemory
 from xmesh_mesh.memory_rows import (
     SCHEMA,
     SCHEMA_VERSION,
     SELECT_REMEMBERED,
+    UPGRADES,
     Answer,
     Held,
     Judged,
@@ -25,7 +27,7 @@ from xmesh_mesh.memory_rows import (
     remembered,
 )
 from xmesh_mesh.record import Record, decode, encode
-from xmesh_mesh.sqlite_file import SqliteFile, open_file, open_readonly
+from xmesh_mesh.sqlite_file import open_file, open_readonly
 
 __all__ = ["Answer", "Held", "Judged", "Memory", "Outgoing", "Remembered", "Wake"]
 
@@ -36,7 +38,7 @@ _PRUNE_EVERY = 1_000
 MAX_QUEUED_WAKES = 64
 
 
-class Memory(SqliteFile):
+class Memory(AdmissionMemory):
     """The store of one node. One process writes; any process of the same user may read.
 
     Every method raises StoreError where the file cannot be read or written.
@@ -45,7 +47,7 @@ class Memory(SqliteFile):
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open for writing, creating the file where there is none."""
-        return cls(open_file(path, SCHEMA, SCHEMA_VERSION), path)
+        return cls(open_file(path, SCHEMA, SCHEMA_VERSION, UPGRADES), path)
 
     @classmethod
     def open_readonly(cls, path: Path) -> Self:
@@ -89,6 +91,8 @@ class Memory(SqliteFile):
         """
         thread = self._thread_for(record)
         n = self._insert_record(record, assertion, judged, thread, wire, seq, now_ms)
+        if judged.judgement is not None:
+            self.note_judgement(assertion, judged.judgement, now_ms)
         if not wakes:
             return None
         self._db.execute(
@@ -144,6 +148,7 @@ class Memory(SqliteFile):
         self._db.execute("INSERT INTO words(rowid, body) VALUES (?, ?)", (n, body))
         if n % _PRUNE_EVERY == 0:
             self.prune()
+            self.prune_judged()
         return n
 
     def _thread_for(self, record: Record) -> str:

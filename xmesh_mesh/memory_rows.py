@@ -7,9 +7,23 @@ from typing import Any
 from xmesh_mesh.errors import RecordError, StoreError
 from xmesh_mesh.record import Record, decode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-SCHEMA = """
+# What admission keeps: how it judged (``judged``), and what a small model said to a small question
+# (``questions``: the prompt's digest and the answer).
+_ADMISSION = """
+CREATE TABLE judged(
+  assertion TEXT PRIMARY KEY, judge TEXT NOT NULL, label TEXT NOT NULL, sure INTEGER NOT NULL,
+  asked INTEGER NOT NULL DEFAULT 0, tokens INTEGER NOT NULL DEFAULT 0,
+  nano INTEGER NOT NULL DEFAULT 0, seen TEXT NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX judged_at ON judged(at_ms);
+CREATE TABLE questions(
+  digest TEXT PRIMARY KEY, answer TEXT NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX wakes_emitted ON wakes(n) WHERE outcome = 'emitted';
+CREATE INDEX records_author ON records(author, n)"""
+UPGRADES = {1: _ADMISSION}
+
+_BASE = """
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE records(
   n INTEGER PRIMARY KEY, assertion TEXT NOT NULL UNIQUE, key TEXT NOT NULL, author TEXT NOT NULL,
@@ -44,6 +58,8 @@ CREATE TABLE held(
   at_ms INTEGER NOT NULL);
 """
 
+SCHEMA = ";".join((_BASE.rstrip().rstrip(";"), _ADMISSION))
+
 SELECT_REMEMBERED = """
 SELECT r.n, r.assertion, r.key, r.author, r.created_by, r.created_ms, r.received_ms, r.seq, r.own,
   r.directed, r.admitted, r.thread, r.verdict, r.drift, r.reasons, r.fields, r.mood, r.wire,
@@ -65,6 +81,17 @@ class Judged:
     reasons: tuple[str, ...]
     fields: str
     mood: str
+    judgement: "Judgement | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How the first judge decided: by which kernel, what, how surely; ``seen`` is JSON."""
+
+    judge: str
+    label: str
+    sure: bool
+    seen: str
 
 
 @dataclass(frozen=True, slots=True)

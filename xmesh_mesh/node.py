@@ -4,17 +4,19 @@ Everything from outside passes ``receive`` and nothing is believed before its si
 checked with the author's pinned key. Time comes as an argument; the stores are the only I/O.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from xmesh_mesh import admission, attesting
 from xmesh_mesh.admission import Candidate, Surroundings, Verdict
+from xmesh_mesh.anchors import Anchors
 from xmesh_mesh.errors import RecordError
 from xmesh_mesh.identity import Identity
 from xmesh_mesh.introduction import Introduction, check_introduction, check_remote
 from xmesh_mesh.memory import Judged, Memory, Wake
+from xmesh_mesh.memory_rows import Judgement
 from xmesh_mesh.pins import PinResult, Pins, Trust
 from xmesh_mesh.record import Record, compose, decode
 from xmesh_mesh.signing import assertion_id, check_unsigned, sign, verify
@@ -24,9 +26,6 @@ from xmesh_mesh.wire import secure, transcript
 IMPLEMENTATION = "xmesh"
 
 UNSIGNED = "unsigned: anybody may have said it"
-
-# Enough of a thread to see what it is about; its length must not slow admission down.
-THREAD_VIEW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,10 @@ class Received:
 
 @dataclass
 class Node:
-    """One agent's place on the mesh. ``judge`` may be replaced by any function of its shape."""
+    """One agent's place on the mesh. ``judge`` may be replaced by any function of its shape.
+
+    ``asks``: what the judge is unsure of is queued for a second look, whatever it leans to.
+    """
 
     identity: Identity
     group: str
@@ -52,7 +54,12 @@ class Node:
     weights: Mapping[str, float]
     judge: Callable[[Candidate, Surroundings], Verdict] = field(default=admission.judge)
     trust: Trust = "tofu"
+    asks: bool = False
     _remotes: dict[str, Introduction] = field(default_factory=dict, init=False)
+    _anchors: Anchors = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._anchors = Anchors(self.memory)
 
     def meet(self, introduction: Introduction) -> PinResult:
         """Pin a member by its signed introduction; raise RecordError where that doesn't hold.
@@ -114,7 +121,7 @@ class Node:
         assertion = assertion_id(record)
         if self.memory.knows(assertion):
             return Received(assertion, record, None, None, "duplicate")
-        verdict = self._judged(record, now_ms)
+        verdict = self._judged(author, record, now_ms)
         own = author == self.identity.node_id
         judged = Judged(
             author=author,
@@ -126,8 +133,9 @@ class Node:
             reasons=verdict.reasons if record.sig else (*verdict.reasons, UNSIGNED),
             fields=_fields_json(verdict),
             mood=verdict.mood,
+            judgement=_judgement(verdict),
         )
-        wakes = verdict.admitted and may_wake and not own
+        wakes = (verdict.admitted or self._is_asked_about(verdict)) and may_wake and not own
         wake = self.memory.remember(
             record, assertion, judged, wire=data, seq=seq, now_ms=now_ms, wakes=wakes
         )
@@ -167,29 +175,17 @@ class Node:
         remote = self._remotes.get(author)
         return self.pins.name(author) or (remote.name if remote else None)
 
-    def _judged(self, record: Record, now_ms: int) -> Verdict:
+    def _is_asked_about(self, verdict: Verdict) -> bool:
+        return self.asks and verdict.insight is not None and not verdict.insight.sure
+
+    def _judged(self, author: str, record: Record, now_ms: int) -> Verdict:
         candidate = Candidate(
             record=record,
             age_s=max(0, now_ms - record.created_ms) / 1000,
             directed=record.to == self.identity.node_id,
         )
-        return self.judge(candidate, self._surroundings(record))
-
-    def _surroundings(self, record: Record) -> Surroundings:
-        newest = self.memory.newest(admission.ANCHORS)
-        known = self.memory.by_keys(record.all_parents())
-        # A thread of rejected records only is none that this peer is in.
-        thread = (
-            self.memory.in_thread(known[0].thread, newest=THREAD_VIEW, admitted=True)
-            if known
-            else []
-        )
-        return Surroundings(
-            charter=self.charter,
-            weights=self.weights,
-            anchors=[entry.record for entry in newest if entry.record],
-            thread=[entry.record for entry in thread if entry.record],
-        )
+        held = self._anchors.around(record, author, self.charter, self.weights)
+        return self.judge(candidate, held)
 
     def compose(
         self,
@@ -220,15 +216,35 @@ class Node:
         return signed, assertion_id(signed)
 
 
+def _judgement(verdict: Verdict) -> Judgement | None:
+    insight = verdict.insight
+    if insight is None:
+        return None
+    seen = {name: round(value, 4) for name, value in insight.values.items() if value}
+    return Judgement(
+        insight.kernel, insight.label, insight.sure, msgspec.json.encode(seen).decode()
+    )
+
+
 def _fields_json(verdict: Verdict) -> str:
     """Return the per-field verdicts as they are stored and shown by ``why``."""
+    nearest = dict(_nearest(verdict))
     rows = {
         entry.field: {
             "verdict": entry.verdict,
             "drift": None if entry.drift is None else round(entry.drift, 4),
             "affinity": round(verdict.per_field.get(entry.field, 0.0), 4),
             "weight": entry.weight,
+            "nearest": nearest.get(entry.field, ""),
         }
         for entry in verdict.reference.fields
     }
     return msgspec.json.encode(rows).decode()
+
+
+def _nearest(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    """Yield each field with the key of the anchor that is nearest to it."""
+    insight = verdict.insight
+    for entry in insight.fields if insight else ():
+        if insight and entry.index >= 0:
+            yield entry.name, insight.anchors[entry.index]

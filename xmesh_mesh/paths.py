@@ -13,7 +13,7 @@ from xmesh_mesh.errors import ConfigError
 
 OPERATOR = "operator"
 GATEWAY = "gateway"
-RESERVED_NAMES = frozenset({"bus", "supervisor", GATEWAY, "guard", OPERATOR})
+RESERVED_NAMES = frozenset({"bus", "encoder", "supervisor", GATEWAY, "guard", OPERATOR})
 
 # The kernel's sun_path holds 108 bytes on Linux and 104 on macOS; ZeroMQ adds nothing to it.
 MAX_SOCKET_PATH = 100
@@ -134,12 +134,28 @@ class RuntimeDir:
     def gateway_lock(self) -> Path:
         return self.root / "gateway.lock"
 
+    @property
+    def encoder_socket(self) -> Path:
+        return self.root / "encoder.sock"
+
+    @property
+    def encoder_lock(self) -> Path:
+        return self.root / "encoder.lock"
+
     def node(self, name: str) -> Path:
         """Return the node's own directory; ``name`` has been through ``check_name``."""
         return self.root / "nodes" / name
 
     def memory(self, name: str) -> Path:
         return self.node(name) / "memory.db"
+
+    def calibration(self, name: str) -> Path:
+        """Return where a peer's own calibration lies, if somebody has taught it."""
+        return self.node(name) / "calibration.json"
+
+    def lessons(self, name: str) -> Path:
+        """Return where it stands what a person says that a peer should have done."""
+        return self.node(name) / "lessons.jsonl"
 
     def node_lock(self, name: str) -> Path:
         return self.node(name) / "lock"

@@ -1,9 +1,10 @@
 """One SQLite file and its ways to fail: what every durable store here stands on."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from xmesh_mesh.errors import StoreError
@@ -52,8 +53,13 @@ class SqliteFile:
         return self._run(sql, *values).fetchall()
 
 
-def open_file(path: Path, schema: str, version: int) -> sqlite3.Connection:
-    """Open for writing, creating the file (0600) with ``schema`` where there is none."""
+def open_file(
+    path: Path, schema: str, version: int, upgrades: Mapping[int, str] = MappingProxyType({})
+) -> sqlite3.Connection:
+    """Open for writing, creating the file (0600) with ``schema`` where there is none.
+
+    ``upgrades`` are statements that make the next version of a file out of the one they stand at.
+    """
     with explained(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
@@ -63,6 +69,8 @@ def open_file(path: Path, schema: str, version: int) -> sqlite3.Connection:
             db.execute("BEGIN IMMEDIATE")
             if _version_of(db) == 0:
                 _create(db, schema, version)
+            while (found := _version_of(db)) in upgrades and found < version:
+                _create(db, upgrades[found], found + 1)
             db.execute("COMMIT")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")

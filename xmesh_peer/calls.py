@@ -131,8 +131,9 @@ def worst_case_nano(request: ModelRequest, price: Rates | None) -> int:
     """The most that one attempt at ``request`` can cost: a token has at least one byte of UTF-8."""
     texts = [request.system, *(one.content for one in request.messages)]
     sent = sum(len(text.encode(errors="surrogatepass")) for text in texts)
-    sent += len(msgspec.json.encode([request.tool.name, request.tool.description]))
-    sent += len(msgspec.json.encode(request.tool.parameters))
+    if request.tool is not None:
+        sent += len(msgspec.json.encode([request.tool.name, request.tool.description]))
+        sent += len(msgspec.json.encode(request.tool.parameters))
     return cost_nano(Usage(sent + OVERHEAD_TOKENS, request.max_tokens), price)
 
 
@@ -157,6 +158,7 @@ class Caller:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         rng: random.Random,
+        attempts: int = MAX_ATTEMPTS,
     ) -> None:
         self._model = model
         self._purse = purse
@@ -164,11 +166,12 @@ class Caller:
         self._clock = clock
         self._sleep = sleep
         self._rng = rng
+        self._attempts = attempts
         self._tag = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
     async def call(self, wake_id: str, request: ModelRequest) -> Outcome:
-        """Ask, at most three times. Cancelled in flight, it leaves the reservation as it is."""
+        """Ask, at most ``attempts`` times. Cancelled in flight, it leaves the reservation."""
         number = 1
         while isinstance(outcome := await self._attempt(wake_id, request, number), ModelError):
             pause = self._pause_s(outcome, number)
@@ -214,6 +217,6 @@ class Caller:
     def _pause_s(self, error: ModelError, failures: int) -> float | None:
         """Seconds until the next attempt, or None when there is none."""
         asked = error.retry_after_s or 0.0
-        if not error.retryable or failures >= MAX_ATTEMPTS or asked > MAX_RETRY_AFTER_S:
+        if not error.retryable or failures >= self._attempts or asked > MAX_RETRY_AFTER_S:
             return None
         return max(asked, backoff_s(failures, self._rng))

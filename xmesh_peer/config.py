@@ -253,12 +253,18 @@ def _relay(tables: Tables) -> list[_Problem]:
     )
 
 
-def _base_url(tables: Tables) -> list[_Problem]:
-    url = tables["model"].get("base_url", "")
-    if not url or _is_web_address(url):
-        return []
-    fix = "write it like http://127.0.0.1:8080/v1"
-    return [_Problem("[model] base_url", f"{_shown(url)} is no address", fix)]
+_ADDRESSES = (
+    ("model", "base_url", "http://127.0.0.1:8080/v1"),
+    ("admission", "encoder_url", "http://127.0.0.1:11434"),
+)
+
+
+def _addresses(tables: Tables) -> list[_Problem]:
+    return [
+        _Problem(f"[{section}] {key}", f"{_shown(value)} is no address", f"write it like {example}")
+        for section, key, example in _ADDRESSES
+        if (value := tables.get(section, {}).get(key)) and not _is_web_address(value)
+    ]
 
 
 def _is_web_address(text: str) -> bool:
@@ -318,6 +324,20 @@ def _pattern(where: str, pattern: str) -> list[_Problem]:
     return []
 
 
+def _encoder(tables: Tables) -> list[_Problem]:
+    admission = tables.get("admission", {})
+    served = admission.get("encoder") in {"ollama", "openai"}
+    return [
+        _Problem(
+            f"[admission] {key}",
+            "an encoder that a server runs needs it" if served else "no server runs this encoder",
+            f"add {key}" if served else f"leave {key} out, or name ollama or openai as encoder",
+        )
+        for key in ("encoder_url", "encoder_model")
+        if (key in admission) != served
+    ]
+
+
 def _log_file(tables: Tables) -> list[_Problem]:
     path = tables.get("logging", {}).get("file_path", "")
     try:
@@ -330,10 +350,11 @@ def _log_file(tables: Tables) -> list[_Problem]:
 _RULES: tuple[Callable[[Tables], list[_Problem]], ...] = (
     _name_and_group,
     _relay,
-    _base_url,
+    _addresses,
     _weights,
     _vendor,
     _gates,
+    _encoder,
     _log_file,
 )
 

@@ -39,6 +39,7 @@ from xmesh_mesh.paths import (
 from xmesh_mesh.pins import Pins
 from xmesh_peer.agent import Agent
 from xmesh_peer.calls import Caller
+from xmesh_peer.gatekeeper import Gatekeeper
 from xmesh_peer.listener import Listener
 from xmesh_peer.log import Log
 from xmesh_peer.models.factory import open_model
@@ -156,7 +157,8 @@ async def _assembled(order: Order, memory: Memory, log: Log) -> AsyncIterator[Ag
     """Put the parts together, join the bus, open the control socket, and say ready."""
     plan, settings = order.plan, order.plan.settings
     identity = await asyncio.to_thread(load_or_create, order.root.identity(order.name), order.name)
-    node = _node(order, identity, memory)
+    gate = Gatekeeper(order.root, plan, log)
+    node = _node(order, identity, memory, gate)
     presence = Presence(log)
     ledger = await asyncio.to_thread(SpendLedger, order.root.spend_db)
     purse = Purse(ledger, Account(order.name, order.run, caps_of(settings.budget)))
@@ -186,6 +188,7 @@ async def _assembled(order: Order, memory: Memory, log: Log) -> AsyncIterator[Ag
         others=lambda: _others(client, identity.node_id),
         emitted=sender.notice,
         bury=lambda why: _bury(order, why),
+        triage=gate.triage(order.key, purse, memory, model),
     )
     listener = Listener(node, client, presence, thinker.woken.set)
     agent = Agent(node, client, listener, thinker, sender, presence)
@@ -193,6 +196,7 @@ async def _assembled(order: Order, memory: Memory, log: Log) -> AsyncIterator[Ag
         order.root.peer_socket(order.name), _commands(order, agent, ledger, presence)
     )
     try:
+        await gate.open()
         welcome = await client.connect(JOIN_TIMEOUT_S)
         for introduced in welcome.members:
             listener.meet(introduced)
@@ -206,10 +210,11 @@ async def _assembled(order: Order, memory: Memory, log: Log) -> AsyncIterator[Ag
         await control.close()
         await client.close()
         await model.close()
+        await gate.close()
         ledger.close()
 
 
-def _node(order: Order, identity: Identity, memory: Memory) -> Node:
+def _node(order: Order, identity: Identity, memory: Memory, gate: Gatekeeper) -> Node:
     settings = order.plan.settings
     return Node(
         identity=identity,
@@ -219,6 +224,8 @@ def _node(order: Order, identity: Identity, memory: Memory) -> Node:
         charter=settings.identity.charter,
         weights=settings.role_weights,
         trust=settings.mesh.trust,
+        judge=gate.judge,
+        asks=gate.asks,
     )
 
 

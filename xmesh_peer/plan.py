@@ -18,7 +18,7 @@ from msgspec import structs
 from xmesh_mesh.errors import ConfigError
 from xmesh_peer import prices
 from xmesh_peer.prices import FREE, Price
-from xmesh_peer.settings import Adapter, Settings, without_secrets
+from xmesh_peer.settings import Adapter, Settings, UsdPerMillion, without_secrets
 
 __all__ = ["VENDORS", "PeerPlan", "Price", "credentials", "installed_models", "resolve"]
 
@@ -60,6 +60,8 @@ class PeerPlan(msgspec.Struct, frozen=True):
     price: Price
     key_env: str
     adapter_reason: str
+    triage_model: str = ""
+    triage_price: Price = FREE
 
 
 def resolve(
@@ -165,6 +167,8 @@ def _decide(
     if adapter == "ollama" and not model_name:
         model_name = next(iter(probe(base_url) or ()), "")
     model_name = model_name or VENDORS[adapter].model_name
+    price = _price(settings.model.price, "[model] price", path, adapter, model_name, base_url)
+    asked, asked_price = _triage(settings, path, adapter, model_name, base_url, price)
     return PeerPlan(
         settings=without_secrets(settings),
         config_path=str(path),
@@ -172,10 +176,23 @@ def _decide(
         adapter=adapter,
         model_name=model_name,
         base_url=base_url,
-        price=_price(settings, path, adapter, model_name, base_url),
+        price=price,
         key_env=_key_env(settings, adapter),
         adapter_reason=reason,
+        triage_model=asked,
+        triage_price=asked_price,
     )
+
+
+def _triage(
+    settings: Settings, path: Path, adapter: Adapter, model_name: str, base_url: str, price: Price
+) -> tuple[str, Price]:
+    """Return the model that is asked small questions, and its price: the peer's own, or another."""
+    wanted, own = settings.admission.triage_model, settings.admission.triage_price
+    if not wanted or wanted == model_name:
+        return model_name, price
+    where = "[admission] triage_price"
+    return wanted, _price(own, where, path, adapter, wanted, base_url)
 
 
 def _usual_url(adapter: Adapter, env: Mapping[str, str]) -> str:
@@ -228,9 +245,10 @@ def _vendor_at(base_url: str) -> Adapter | None:
     return next((name for name, vendor in VENDORS.items() if vendor.base_url == address), None)
 
 
-def _price(settings: Settings, path: Path, adapter: Adapter, name: str, base_url: str) -> Price:
+def _price(
+    own: UsdPerMillion | None, where: str, path: Path, adapter: Adapter, name: str, base_url: str
+) -> Price:
     """Return the price to reckon with; an unknown one is refused, for every peer has money caps."""
-    own = settings.model.price
     if adapter == "rehearsal":
         return FREE
     if own is not None:
@@ -243,8 +261,8 @@ def _price(settings: Settings, path: Path, adapter: Adapter, name: str, base_url
         server = "" if vendor else f" at {base_url}"
         raise ConfigError(
             f"nobody knows what {name}{server} costs, so its money caps could not be kept",
-            where=f"{path}: [model] price",
+            where=f"{path}: {where}",
             fix="add what it costs in USD per million tokens, for example"
-            " price = { input = 1.0, output = 4.0 }; both 0 if it is free",
+            f" {where.split()[1]} = {{ input = 1.0, output = 4.0 }}; both 0 if it is free",
         )
     return price

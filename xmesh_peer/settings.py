@@ -81,6 +81,29 @@ class UsdPerMillion(Section, frozen=True):
     output: Annotated[_Usd, _says("USD per million tokens that are answered")]
 
 
+class Admission(Section, frozen=True):
+    encoder: Annotated[
+        Literal["ngram", "static", "minilm", "ollama", "openai"],
+        _says("what makes vectors of texts; static works offline, ngram is the deployed nodes'"),
+    ] = "static"
+    encoder_url: Annotated[
+        str, _says("http(s) address of the server that embeds, for ollama and openai")
+    ] = ""
+    encoder_model: Annotated[
+        str, Meta(max_length=200), _says("that server's name of its embedding model")
+    ] = ""
+    triage: Annotated[
+        Literal["auto", "off", "always"],
+        _says("ask a model about what the judge is unsure of: where it saves money, never, always"),
+    ] = "auto"
+    triage_model: Annotated[
+        str, Meta(max_length=200), _says("the vendor's name of a cheaper model for that")
+    ] = ""
+    triage_price: Annotated[
+        UsdPerMillion | None, _says("what `triage_model` costs, USD per million tokens")
+    ] = None
+
+
 class ModelSettings(Section, frozen=True):
     adapter: Annotated[AdapterChoice, _says("the vendor, or auto: the first that can be used")]
     model_name: Annotated[
@@ -181,6 +204,7 @@ class Settings(Section, frozen=True, kw_only=True):
     mesh: Mesh = Mesh()
     role_weights: dict[str, float]
     model: ModelSettings
+    admission: Admission = Admission()
     context: Context = Context()
     budget: Budget = Budget()
     safety: Safety = Safety()
@@ -195,6 +219,7 @@ SECTIONS: dict[str, type[Section]] = {
     "mesh": Mesh,
     "role_weights": RoleWeights,
     "model": ModelSettings,
+    "admission": Admission,
     "context": Context,
     "budget": Budget,
     "safety": Safety,

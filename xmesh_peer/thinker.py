@@ -1,7 +1,8 @@
 """What wakes: one wake at a time goes through budget, breaker and model, and is ruled upon.
 
-    oldest wake ──► thread share ──► wake budget ──► breaker ──► context ──► model ──► ruling
-                ──► memory (answer, record, outbox, wake done: one transaction) ──► settlement
+    oldest wake ──► thread share ──► second look ──► wake budget ──► breaker ──► context
+                ──► model ──► ruling ──► memory (answer, record, outbox, wake done: one
+                transaction) ──► settlement
 
 A wake that may not be acted on yet stays queued, and its peer says why. The queue's bound and
 what gives way beyond it are ``memory.MAX_QUEUED_WAKES``.
@@ -35,6 +36,7 @@ from xmesh_peer.safety.cycle import thread_check
 from xmesh_peer.safety.gates import Gates
 from xmesh_peer.safety.ledger import Purse
 from xmesh_peer.settings import Settings
+from xmesh_peer.triage import Triage
 
 
 class Thinker:
@@ -55,6 +57,7 @@ class Thinker:
         others: Callable[[], int],
         emitted: Callable[[], None],
         bury: Callable[[str], None],
+        triage: Triage | None = None,
     ) -> None:
         self.calls = 0
         self.woken = asyncio.Event()
@@ -69,6 +72,7 @@ class Thinker:
         self._others = others
         self._emitted = emitted
         self._bury = bury
+        self._triage = triage
         self._breaker = Breaker()
         self._gates = Gates.from_setting(settings.safety.approval_gates)
 
@@ -107,6 +111,12 @@ class Thinker:
         if share.suppress:
             self._finish(wake, "limited", share.reason)
             return
+        if self._triage is not None:
+            self._presence.think("on whether what it heard matters to it")
+            asleep = await self._triage.keeps_asleep(wake)
+            if asleep:
+                self._finish(wake, "slept", asleep)
+                return
         recollection = recollect(self._memory, wake, self._settings.context, safety.cycle_depth)
         if recollection is None:
             self._finish(wake, "failed", "the record's words are gone")

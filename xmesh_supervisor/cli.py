@@ -33,6 +33,8 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "recall": "search a peer's memory",
         "trace": "the lineage of a record, as a tree",
         "why": "why a peer woke for a record, or slept on",
+        "explain": "how a peer judges a message, in detail, and what would change it",
+        "admission": "what a peer let in and slept through, what that saved; teach it better",
         "peers": "who is there, here and on other hosts, and over which links",
         "trust": "the keys that this host believes: list, add, remove, accept",
         "cost": "what was spent, and what may be",

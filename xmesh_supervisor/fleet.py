@@ -1,4 +1,4 @@
-"""All children of one runtime directory: guard, bus, gateway and peers, in order.
+"""All children of one runtime directory: guard, bus, encoder, gateway and peers, in order.
 
 The fleet belongs to one supervisor process and its main thread. It decides nothing about a single
 child (``lifecycle`` and ``restarts`` do) and speaks with nobody (``control`` does).
@@ -22,7 +22,7 @@ from xmesh_supervisor import guard, tree, wording
 from xmesh_supervisor.child import Child, Limits
 from xmesh_supervisor.events import FleetEvent, Listeners
 from xmesh_supervisor.gateway import PlanKeeper, gateway_variables, plan_of
-from xmesh_supervisor.infrastructure import COMMANDS, Infrastructure
+from xmesh_supervisor.infrastructure import COMMANDS, ENCODER, Infrastructure
 from xmesh_supervisor.ledger import Ledger, Row
 from xmesh_supervisor.lifecycle import ALIVE, Desired, State
 from xmesh_supervisor.logfiles import last_words, rotate
@@ -93,7 +93,8 @@ class Fleet:
         async with self._applying:
             done = await self._reconcile(specs, keys, replace)
             self._see_to_gateway(retry=True)
-            return done
+        self._see_to_encoder()
+        return done
 
     async def _reconcile(
         self,
@@ -101,6 +102,7 @@ class Fleet:
         keys: Mapping[str, Mapping[str, str]],
         replace: bool,
     ) -> dict[str, str]:
+        self._see_to_encoder(specs)  # before the peers, which look for it as they start
         named = {spec.name for spec in specs}
         gone = [name for name in self.peers if replace and name not in named]
         await self._dismiss(gone)
@@ -112,6 +114,7 @@ class Fleet:
     def start(self, name: str) -> Child:
         """Begin, or go on with, a run of ``name``; a tombstone on it is lifted."""
         peer = self.peer(name)
+        self._see_to_encoder([peer.spec])
         stone = tombstones.read(self.root.tombstone(name))
         if stone and stone.id == tombstones.UNREADABLE:
             self.root.tombstone(name).unlink(missing_ok=True)
@@ -154,8 +157,8 @@ class Fleet:
         return self.peers[name]
 
     async def close(self, *, end_run: bool) -> None:
-        """Stop everything in reverse order: peers, gateway, bus, guard. ``end_run``: an operator
-        wants it, so that what runs now is not resumed later, and its run is over."""
+        """Stop everything in reverse order: peers, gateway, encoder, bus, guard. ``end_run``: an
+        operator wants it, so that what runs now is not resumed later, and its run is over."""
         self._closing = True
         for peer in reversed(self.peers.values()):
             if not end_run:
@@ -243,6 +246,8 @@ class Fleet:
             level = "warning" if child.state in wording.ALARMING else "info"
             self.tell(child.name, str(child.state), self.sentence(child), level)
         self._see_to_gateway()
+        if not self._applying.locked():  # who leaves now may make room for one that needs it
+            self._see_to_encoder()
 
     # How it is done.
 
@@ -251,11 +256,18 @@ class Fleet:
         if self._closing:
             return
         plan = plan_of(self.peers.values(), self.keys)
-        self.infra.gateway(wanted=bool(plan), retry=retry)
+        self.infra.optional(GATEWAY, wanted=bool(plan), retry=retry)
         child = self.infra.children.get(GATEWAY)
         ready = child is not None and child.state is State.RUNNING
         process = child.process if child and ready else None
         self.gateway_plan.see(plan, process.pid if process else None)
+
+    def _see_to_encoder(self, starting: Iterable[Spec] = ()) -> None:
+        """Run an encoder while a peer that is up, or is ``starting``, judges by its vectors."""
+        if self._closing:
+            return
+        specs = [*starting, *(peer.spec for peer in self.peers.values() if peer.is_up)]
+        self.infra.optional(ENCODER, wanted=any(spec.encoder for spec in specs))
 
     def _adopt(self, spec: Spec) -> str:
         old = self.peers.get(spec.name)

@@ -1,4 +1,4 @@
-"""What is not a peer: the guard, the bus, and the gateway where a peer asks for one."""
+"""What is not a peer: the guard, the bus, and encoder and gateway where a peer asks for one."""
 
 import asyncio
 import os
@@ -13,12 +13,14 @@ from xmesh_supervisor.child import Child, Environment, Limits
 from xmesh_supervisor.lifecycle import ALIVE, Desired, State
 from xmesh_supervisor.restarts import NEVER_PARKED
 
-__all__ = ["BUS", "COMMANDS", "Infrastructure", "settled"]
+__all__ = ["BUS", "COMMANDS", "ENCODER", "Infrastructure", "settled"]
 
 BUS = "bus"
+ENCODER = "encoder"
 COMMANDS: Mapping[str, Sequence[str]] = {
     guard.NAME: (sys.executable, "-m", "xmesh_supervisor.guard"),
     BUS: (sys.executable, "-m", "xmesh_mesh.bus.broker"),
+    ENCODER: (sys.executable, "-m", "xmesh_mesh.encoding.server"),
     GATEWAY: (sys.executable, "-m", "xmesh_mesh.gateway.main"),
     "peer": (sys.executable, "-m", "xmesh_peer.main"),
 }
@@ -69,17 +71,17 @@ class Infrastructure:
         """
         await self._require(self.children[BUS])
 
-    def gateway(self, *, wanted: bool, retry: bool = False) -> None:
-        """Start or stop the gateway as it is ``wanted``; nobody waits for it.
+    def optional(self, name: str, *, wanted: bool, retry: bool = False) -> None:
+        """Start or stop encoder or gateway as it is ``wanted``; nobody waits for it.
 
         ``retry`` starts one that has ended for good as well.
         """
-        child = self.children.get(GATEWAY)
+        child = self.children.get(name)
         if not wanted:
             if child is not None and child.desired is Desired.RUN:
                 child.stop()
             return
-        child = child or self._child(GATEWAY)
+        child = child or self._child(name)
         over = retry and child.state is State.FINAL
         if over or child.desired is not Desired.RUN:
             child.start()
@@ -87,6 +89,7 @@ class Infrastructure:
     async def close(self) -> None:
         """Stop everything: who speaks through the bus before the bus, the guard last."""
         await self._stop(GATEWAY)
+        await self._stop(ENCODER)
         await self._stop(BUS)
         for end in self.guard_pipe:
             if end >= 0:

@@ -28,6 +28,8 @@ class Peer:
         """Return what its environment says to it alone: plan, run, the tombstone that its start
         lifts, and its model's key, which may stand in our own environment."""
         own = {"XMESH_PLAN": self.spec.plan, "XMESH_RUN": self.run}
+        if self.spec.encoder:
+            own["XMESH_ENCODER"] = "expected"
         if lift is not None:
             own["XMESH_LIFT"] = lift
         variable = self.spec.key_env

@@ -112,6 +112,7 @@ def _spec(plan: PeerPlan, edge: Edge) -> Spec:
         stop_timeout_s=supervise.stop_timeout_s,
         log_bytes=logging.max_file_size,
         log_keep=logging.keep,
+        encoder=plan.settings.admission.encoder != "ngram",
         edge=edge,
     )
 

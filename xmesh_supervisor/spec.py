@@ -38,6 +38,8 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_timeout_s: float = 10.0
     log_bytes: int = 5 * 1024 * 1024
     log_keep: int = 5
+    encoder: bool = False
+    """Whether it judges with vectors of the host's encoder process."""
     edge: Edge | None = None
 
     @property

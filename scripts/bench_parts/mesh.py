@@ -39,6 +39,8 @@ group = "{group}"
 lan = false
 [model]
 {model}
+[admission]
+triage = "off"
 [budget]
 max_wakes_per_minute = 100000
 max_wakes_per_hour = 100000

@@ -1,8 +1,11 @@
 """What one node does by itself: taking a record in, and recalling what a model is shown."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +13,21 @@ from typing import Any
 from bench_parts.figures import Figure, median
 from bench_parts.mesh import runtime
 from bench_parts.speaker import identity, introduction, long_texts, node, now_ms, short_texts
-from xmesh_mesh import admission as judges
-from xmesh_mesh.admission import Candidate, Surroundings, Verdict
+from xmesh_mesh.admission import Candidate, Judge, Surroundings, Verdict
+from xmesh_mesh.anchors import Anchors
+from xmesh_mesh.encoding.client import HostEncoder
+from xmesh_mesh.encoding.kernels import Choice
 from xmesh_mesh.identity import Identity
 from xmesh_mesh.memory import Judged, Wake
 from xmesh_mesh.node import Node
+from xmesh_mesh.paths import RuntimeDir
 from xmesh_mesh.record import Record, compose, encode
 from xmesh_mesh.signing import sign
 from xmesh_peer import context as prompts
 from xmesh_peer.recollect import recollect
 from xmesh_peer.settings import Context
 
-_SIZES = (0, 1_000, 10_000, 100_000)
+_SIZES = (0, 100, 1_000, 10_000, 100_000)
 _CONTEXT_SIZE = 10_000
 _RECEIVED = 120
 _PROMPTS = 50
@@ -31,14 +37,15 @@ _CYCLE_DEPTH = 5
 
 
 class Timed:
-    """The product's judge, and how long (ms) each of its verdicts took."""
+    """A judge, and how long (ms) each of its verdicts took."""
 
-    def __init__(self) -> None:
+    def __init__(self, judge: Judge) -> None:
         self.took_ms: list[float] = []
+        self._judge = judge
 
     def __call__(self, candidate: Candidate, surroundings: Surroundings) -> Verdict:
         began = time.perf_counter()
-        verdict = judges.judge(candidate, surroundings)
+        verdict = self._judge(candidate, surroundings)
         self.took_ms.append((time.perf_counter() - began) * 1000)
         return verdict
 
@@ -60,13 +67,28 @@ def admission() -> list[Figure]:
 def _measured(
     own: Node, author: Identity, where: str, origin: Mapping[str, Any] | None = None
 ) -> list[Figure]:
-    own.judge = judge = Timed()
+    plain = own.judge
+    own.judge = judge = Timed(plain)
     records = [_signed(author, **(origin or {})) for _ in range(_RECEIVED)]
     took_ms = [_receive(own, author, record) for record in records]
     return [
         median(f"receive path, {where}", took_ms),
         median(f"judge alone, {where}", judge.took_ms),
+        median(f"first judgement, anchors and encoder, {where}", _judgements(own, author, plain)),
     ]
+
+
+def _judgements(own: Node, author: Identity, judge: Judge) -> list[float]:
+    """Judge records whose words nobody has encoded yet, as a peer does; return the ms of each."""
+    own.judge = judge
+    anchors, took_ms = Anchors(own.memory), []
+    for _ in range(_RECEIVED):
+        record = _signed(author)
+        began = time.perf_counter()
+        held = anchors.around(record, author.node_id, own.charter, own.weights)
+        judge(Candidate(record, 0.0, directed=False), held)
+        took_ms.append((time.perf_counter() - began) * 1000)
+    return took_ms
 
 
 def context() -> list[Figure]:
@@ -97,10 +119,25 @@ def _prompt(own: Node, wake: Wake) -> prompts.Prompt:
 
 @contextmanager
 def _alone(author: Identity) -> Iterator[Node]:
-    """Yield a node that knows ``author`` and nobody else."""
-    with runtime() as root, node(Path(root.root), "judging") as own:
+    """Yield a node that knows ``author`` and nobody else, beside an encoder process."""
+    with runtime() as root, _encoder(root), node(Path(root.root), "judging") as own:
         own.meet(introduction(author))
-        yield own
+        with closing(HostEncoder(root.encoder_socket, Choice("static"))) as encoder:
+            own.judge = Judge(encoder)
+            yield own
+
+
+@contextmanager
+def _encoder(root: RuntimeDir) -> Iterator[None]:
+    command = (sys.executable, "-m", "xmesh_mesh.encoding.server")
+    process = subprocess.Popen(command, env={**os.environ, "XMESH_RUNTIME_DIR": str(root.root)})
+    try:
+        while not root.encoder_socket.exists():
+            time.sleep(0.01)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _thread(own: Node, author: Identity) -> list[Record]:

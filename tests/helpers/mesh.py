@@ -41,6 +41,8 @@ group = "{group}"
 [model]
 {model}
 
+[admission]
+triage = "{triage}"
 [budget]
 {budget}
 
@@ -67,9 +69,11 @@ def agent_toml(
     group: str = "e2e",
     mesh: Mapping[str, Any] | None = None,
     routing: str = "broadcast",
+    triage: str = "off",
 ) -> Path:
     """Write an agent.toml. The wake budget is ample unless ``budget`` says otherwise; the local
-    network is out of reach. ``mesh`` adds to its section."""
+    network is out of reach, and a model is asked by wakes alone unless ``triage`` says otherwise.
+    ``mesh`` adds to its section."""
     ample = dict.fromkeys(("max_wakes_per_minute", "max_wakes_per_hour"), 10_000)
     text = _TOML.format(
         name=name,
@@ -81,6 +85,7 @@ def agent_toml(
         safety=_lines(safety or {}),
         supervise=_lines(supervise or {}),
         routing=routing,
+        triage=triage,
     )
     path.write_text(text)
     return path

@@ -7,7 +7,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from xmesh_mesh.admission import Judge
 from xmesh_mesh.canonical import b64u
+from xmesh_mesh.encoding.static import StaticEncoder
 from xmesh_mesh.identity import Identity, create_identity
 from xmesh_mesh.introduction import Introduction, introduce
 from xmesh_mesh.memory import Judged, Memory
@@ -15,6 +17,8 @@ from xmesh_mesh.node import Node, Received
 from xmesh_mesh.pins import Pins, Trust
 from xmesh_mesh.record import Record, compose, encode
 from xmesh_mesh.signing import assertion_id, sign
+
+static_judge = Judge(StaticEncoder())
 
 NOW = 1_800_000_000_000
 GROUP = "lab"
@@ -86,9 +90,10 @@ def node(
     name: str = "reviewer-01",
     charter: str = "Reviews drafts of specifications.",
     weights: Mapping[str, float] | None = None,
+    judge: Judge = static_judge,
     trust: Trust = "tofu",
 ) -> Iterator[Node]:
-    """A node in ``path`` that has met itself and ``known``."""
+    """A node in ``path`` that has met itself and ``known``, and judges as peers do by default."""
     identity = create_identity(name, NOW)
     memory = Memory.open(path / "memory.db")
     try:
@@ -99,6 +104,7 @@ def node(
             pins=Pins(path / "pins.json"),
             charter=charter,
             weights=weights or {},
+            judge=judge,
             trust=trust,
         )
         made.meet(introduce(identity, GROUP, implementation="test", now_ms=NOW))

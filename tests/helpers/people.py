@@ -131,7 +131,7 @@ def rested_triad() -> Iterator[Mesh]:
         with running(root, *triad(root, {"adapter": "rehearsal"})) as mesh:
             mesh.observe(*TASK)
             mesh.rest()
-            mesh.observe("zebras graze at dawn")
+            mesh.observe("zebras graze at dawn near the river, and nobody counts them")
             mesh.rest()
             yield mesh
     finally:

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as replace_struct
 
-from xmesh_mesh.admission import ANCHORS, FIRST_BAR, THREAD_BAR, Candidate, Surroundings, Verdict
+from xmesh_mesh.admission import ANCHORS, Candidate, Surroundings, Verdict
 from xmesh_mesh.admission import judge as the_judge
+from xmesh_mesh.anchors import THREAD_VIEW
 from xmesh_mesh.canonical import b64u
 from xmesh_mesh.errors import RecordError
 from xmesh_mesh.introduction import introduce
-from xmesh_mesh.node import THREAD_VIEW, UNSIGNED, Node
+from xmesh_mesh.node import UNSIGNED, Node
 from xmesh_mesh.pins import PinResult, Pins, Trust
 from xmesh_mesh.record import FIELDS, SUITE_PUBLISHED, Category, Record, compose, encode, to_wire
 from xmesh_mesh.signing import assertion_id, sign
@@ -27,7 +28,7 @@ WRITER = Author("writer-01")
 TESTER = Author("test-writer-01")
 STRANGER = Author("stranger-01")
 
-RELEVANT = "a draft of the specification"
+RELEVANT = "a draft of the specification of the login limits, ready for review of its risks"
 FOREIGN = "bake sourdough bread on sunday"
 
 
@@ -164,8 +165,10 @@ def test_a_relevant_record_is_stored_with_its_verdict_and_wakes(me: Node) -> Non
     assert (entry.verdict, entry.drift) == (received.verdict.decision, received.verdict.drift)
     assert entry.reasons == received.verdict.reasons
     fields = json.loads(entry.fields)
-    silent = {"verdict": "silent", "drift": None, "affinity": 0.0, "weight": 1.0}
-    assert fields == {**dict.fromkeys(FIELDS, silent), "focus": {**silent, "affinity": 1.0}}
+    silent = {"verdict": "silent", "drift": None, "affinity": 0.0, "weight": 1.0, "nearest": ""}
+    near = round(received.verdict.per_field["focus"], 4)
+    assert near > 0
+    assert fields == {**dict.fromkeys(FIELDS, silent), "focus": {**silent, "affinity": near}}
 
 
 def test_a_foreign_record_is_stored_wakes_nobody_and_leaves_its_mood(me: Node) -> None:
@@ -224,7 +227,9 @@ def test_age_is_counted_in_seconds_and_a_record_from_the_future_is_as_one_from_n
     me.judge = judge
     subjects = ["caching", "billing", "search", "logins"]
     for subject, now_ms in zip(subjects, [NOW + 1_500, NOW, NOW - 1, NOW - 10**12], strict=True):
-        record = WRITER.says(f"specification of {subject}")
+        record = WRITER.says(
+            f"the draft specification of {subject}, version 4{len(ages)}, for review"
+        )
         assert deliver(me, WRITER, record, now_ms=now_ms).wake is not None
     assert ages == [1.5, 0, 0, 0]
 
@@ -281,20 +286,22 @@ def test_a_thread_of_rejected_records_carries_nothing_in(me: Node) -> None:
     second = deliver(me, WRITER, WRITER.says(f"{FOREIGN} again", parents=[first.key]))
     assert second.wake is None
     assert second.verdict is not None
-    assert second.verdict.bar == FIRST_BAR
+    assert not any("thread" in reason for reason in second.verdict.reasons)
 
 
 def test_rejected_records_do_not_push_a_known_thread_out_of_view(me: Node) -> None:
     task = WRITER.says(RELEVANT)
     deliver(me, WRITER, task)
-    for n in range(THREAD_VIEW + 1):
-        noise = WRITER.says(f"zzz{n} yyy{n} xxx{n}", parents=[task.key])
-        assert deliver(me, WRITER, noise).wake is None
-    received = deliver(
-        me, WRITER, WRITER.says("the specification wants quick brown foxes", parents=[task.key])
-    )
+    for _ in range(THREAD_VIEW + 1):
+        again = compose(
+            {"focus": RELEVANT}, created_by="writer-01", created_ms=NOW + _, group=GROUP,
+            parents=(task.key,),
+        )  # fmt: skip
+        assert deliver(me, WRITER, sign(again, WRITER.identity.seed)).wake is None
+    reply = WRITER.says("the specification wants 30 quick brown foxes", parents=[task.key])
+    received = deliver(me, WRITER, reply)
     assert received.verdict is not None
-    assert received.verdict.bar == THREAD_BAR
+    assert "in a thread that this peer knows" in received.verdict.reasons
     assert received.wake is not None
 
 

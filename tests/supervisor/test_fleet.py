@@ -323,3 +323,20 @@ def test_a_record_that_cannot_be_written_ends_nobody(supervisor: SupervisorProce
         other.execute("DROP TABLE peers")
     other.close()
     assert supervisor.ask("restart", "p")["p"]["state"] == "running"
+
+
+def test_an_encoder_runs_only_where_a_peer_needs_one_and_goes_with_the_last(
+    supervisor: SupervisorProcess,
+) -> None:
+    supervisor.apply(spec("plain"))
+    names = {one["name"] for one in client.ask(supervisor.root, "status")["infrastructure"]}
+    assert "encoder" not in names
+    supervisor.apply(spec("plain"), spec("reader", encoder=True))
+    eventually(lambda: supervisor.child("encoder")["state"] == "running")
+    assert supervisor.environment("reader")["XMESH_ENCODER"] == "expected"
+    assert "XMESH_ENCODER" not in supervisor.environment("plain")
+    pid = supervisor.child("encoder")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: supervisor.child("encoder")["pid"] not in {None, pid})
+    supervisor.apply(spec("plain"))
+    eventually(lambda: supervisor.child("encoder")["state"] == "stopped")

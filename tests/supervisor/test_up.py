@@ -147,7 +147,7 @@ def test_the_foreground_shows_readiness_and_ctrl_c_stops_in_order(
     assert process.returncode == 0, output
     assert output.count("  ready in ") >= 3
     halted = [line.split()[0] for line in output.splitlines() if line.endswith("  stops")]
-    assert halted == ["two", "one", "bus", "guard"]
+    assert halted == ["two", "one", "encoder", "bus", "guard"]
     assert not left(fleet)
 
 

@@ -66,8 +66,8 @@ def test_a_foreign_message_woke_nobody_and_the_drift_is_shown_against_the_bar(me
     (foreign,) = mesh.json("recall", "zebras", "--peer", "writer-01")
     printed = mesh.sup("why", foreign["key"]).stdout
     for name in ROLES:
-        assert f"{name} slept: foreign: drift" in printed
-    assert "over the bar" in printed
+        assert f"{name} slept: foreign: concern" in printed
+    assert "bar" in printed
     assert "focus  " in printed
     assert "commitment" not in printed
 

@@ -98,7 +98,7 @@ def _sum(counts: Mapping[Any, Any], names: Sequence[str]) -> int | None:
 
 
 def answer(
-    tool: Tool,
+    tool: Tool | None,
     calls: Sequence[ToolCall],
     *,
     text: str,
@@ -114,6 +114,8 @@ def answer(
     arguments: dict[str, str] | None = None
     dropped: tuple[str, ...] = ()
     if calls and not refused:
+        if tool is None:
+            raise malformed("the model called a tool that it was not given", billed)
         raw = _object(_first(tool, calls, billed), truncated=truncated, billed=billed)
         arguments, dropped = _fields(tool, raw, billed)
     return ModelAnswer(arguments or None, clean(text), usage, refused, truncated, dropped)

@@ -49,28 +49,30 @@ class AnthropicModel:
 
 def parameters(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     """The arguments of the SDK's ``create``."""
-    tool = request.tool
     sent: dict[str, Any] = {
         "model": endpoint.model,
         "system": request.system,
         "messages": [{"role": one.role, "content": one.content} for one in request.messages],
-        "tools": [
-            {
-                "name": tool.name,
-                "description": tool.description,
-                "input_schema": tool.parameters,
-            }
-        ],
-        "tool_choice": {"type": "auto"},
         "max_tokens": request.max_tokens,
     }
+    if request.tool is not None:
+        sent["tools"] = [_tool(request.tool)]
+        sent["tool_choice"] = {"type": "auto"}
     if request.temperature is not None:
         sent["extra_body"] = {"temperature": request.temperature}
         sent["extra_headers"] = {"anthropic-version": SAMPLING_VERSION}
     return sent
 
 
-def read_answer(tool: Tool, body: dict[str, Any]) -> ModelAnswer:
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "input_schema": tool.parameters,
+    }
+
+
+def read_answer(tool: Tool | None, body: dict[str, Any]) -> ModelAnswer:
     """The answer in a message's ``body``. Raises ``ModelError`` "malformed"."""
     usage = usage_of(body.get("usage"), INPUTS, ["output_tokens"])
     billed: Billed = "unknown" if usage is None else usage

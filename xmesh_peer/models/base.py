@@ -43,11 +43,14 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """``max_tokens`` bounds the output; ``timeout_s`` bounds the call, connect to last byte."""
+    """``max_tokens`` bounds the output; ``timeout_s`` bounds the call, connect to last byte.
+
+    Without a tool, the answer is plain text.
+    """
 
     system: str
     messages: tuple[Message, ...]
-    tool: Tool
+    tool: Tool | None
     max_tokens: int
     temperature: float | None
     timeout_s: float

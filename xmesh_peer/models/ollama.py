@@ -50,6 +50,7 @@ def context_tokens(request: ModelRequest) -> int:
 def parameters(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     """The arguments of the SDK's ``chat``."""
     turns = [{"role": one.role, "content": one.content} for one in request.messages]
+    tool = request.tool
     options: dict[str, Any] = {
         "num_predict": request.max_tokens,
         "num_ctx": context_tokens(request),
@@ -59,8 +60,8 @@ def parameters(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     return {
         "model": endpoint.model,
         "messages": [{"role": "system", "content": request.system}, *turns],
-        "tools": [{"type": "function", "function": _function(request.tool)}],
         "options": options,
+        **({"tools": [{"type": "function", "function": _function(tool)}]} if tool else {}),
     }
 
 
@@ -68,7 +69,7 @@ def _function(tool: Tool) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
 
 
-def read_answer(tool: Tool, body: dict[str, Any]) -> ModelAnswer:
+def read_answer(tool: Tool | None, body: dict[str, Any]) -> ModelAnswer:
     """The answer in a chat response's ``body``, whose types the SDK has checked."""
     usage = usage_of(body, ["prompt_eval_count"], ["eval_count"])
     message = body["message"]

@@ -52,10 +52,11 @@ def parameters(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     sent: dict[str, Any] = {
         "model": endpoint.model,
         "messages": [{"role": "system", "content": request.system}, *turns],
-        "tools": [{"type": "function", "function": _function(request.tool)}],
-        "tool_choice": "auto",
         "max_completion_tokens" if own else "max_tokens": request.max_tokens,
     }
+    if request.tool is not None:
+        sent["tools"] = [{"type": "function", "function": _function(request.tool)}]
+        sent["tool_choice"] = "auto"
     if own:
         # A project may default to a dearer tier; the price that was reserved is this one's.
         sent["service_tier"] = "default"
@@ -68,7 +69,7 @@ def _function(tool: Tool) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
 
 
-def read_answer(tool: Tool, body: dict[str, Any]) -> ModelAnswer:
+def read_answer(tool: Tool | None, body: dict[str, Any]) -> ModelAnswer:
     """The answer in a chat completion's ``body``. Raises ``ModelError`` "malformed"."""
     usage = usage_of(body.get("usage"), ["prompt_tokens"], ["completion_tokens"])
     billed: Billed = "unknown" if usage is None else usage

@@ -90,6 +90,8 @@ def word_for(entry: "Remembered") -> str:
     """Return what the peer did, in a word or two."""
     if entry.own:
         return "said it"
+    if entry.outcome == "slept":
+        return "slept"
     if entry.wake is not None:
         return "woke"
     return "remembers it" if entry.admitted else "slept"

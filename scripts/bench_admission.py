@@ -1,0 +1,117 @@
+"""How well peers judge on the labelled sets, for every encoder, with and without a second look.
+
+The second look is scripted and right in 95 of 100 cases, so that the figures are about what is
+asked and saved, and not about some model. The judge's numbers come from the train split only.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import get_args
+
+from admission_parts import baselines, second, sets
+from admission_parts.encoders import LOCAL, open_all
+from admission_parts.report import Result, details, table
+from admission_parts.sets import Case, Split
+from admission_parts.views import Space, view
+
+from xmesh_mesh.encoding.kernels import Encoder
+from xmesh_mesh.encoding.static import StaticEncoder
+from xmesh_mesh.judging.calibrations import shipped
+from xmesh_mesh.judging.decision import Label, opine
+
+_SETS: dict[str, Callable[[Split], list[Case]]] = {"stream": sets.stream, "hard": sets.hard}
+
+
+def main() -> int:
+    arguments = _parse()
+    splits = [arguments.split] if arguments.split else list(get_args(Split))
+    results: list[Result] = []
+    for name, load in _SETS.items():
+        for split in splits:
+            _say(f"{name} {split} ...")
+            results += _measured(name, split, load, arguments.encoder)
+    if arguments.json:
+        print(json.dumps([one.as_json() for one in results], indent=1))
+    else:
+        print(table(results))
+        if arguments.details:
+            print(details(results))
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench-admission",
+        description=__doc__.splitlines()[0],
+        epilog="example: scripts/bench-admission --split held-out --encoder static --details",
+    )
+    parser.add_argument("--encoder", action="append", choices=LOCAL, help="may be repeated")
+    parser.add_argument("--split", choices=get_args(Split), help="this one only")
+    parser.add_argument("--details", action="store_true", help="confusion and kinds, too")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    return parser.parse_args()
+
+
+def _measured(
+    name: str, split: Split, load: Callable[[Split], list[Case]], encoders: Sequence[str] | None
+) -> list[Result]:
+    cases, train = load(split), load("train")
+    plain = {
+        "deployed arithmetic": baselines.deployed,
+        "one cosine (static)": baselines.tuned(baselines.cosine(Space(StaticEncoder())), train),
+        "word overlap": baselines.tuned(baselines.overlap, train),
+    }
+    results = [_baseline(judge, name, split, cases, say) for judge, say in plain.items()]
+    chosen = [each for each in LOCAL if encoders is None or each in encoders]
+    for each, encoder in open_all(chosen).items():
+        results += _judged(each, name, split, cases, encoder)
+    return results
+
+
+def _baseline(
+    judge: str, name: str, split: Split, cases: list[Case], say: Callable[[Case], Label]
+) -> Result:
+    said, took_ms = [], []
+    for case in cases:
+        began = time.perf_counter()
+        said.append(say(case))
+        took_ms.append((time.perf_counter() - began) * 1000)
+    return Result(judge, name, split, cases, said, median(took_ms))
+
+
+def _judged(
+    judge: str, name: str, split: Split, cases: list[Case], encoder: Encoder
+) -> list[Result]:
+    """Return the judge's result by itself and with a second look at what it is unsure of."""
+    space, calibration = Space(encoder), shipped(encoder.kernel)
+    said: list[Label] = []
+    final: list[Label] = []
+    took_ms, asked, tokens = [], 0, 0
+    for case in cases:
+        began = time.perf_counter()
+        found = view(case, space)
+        opinion = opine(found, calibration)
+        took_ms.append((time.perf_counter() - began) * 1000)
+        said.append(opinion.label)
+        final.append(opinion.label if opinion.sure else second.scripted(case))
+        if not opinion.sure:
+            asked += 1
+            near = [entry.index for entry in found.fields if entry.index >= 0]
+            tokens += second.tokens(case, list(dict.fromkeys(near)))
+    cost = median(took_ms)
+    return [
+        Result(judge, name, split, cases, said, cost),
+        Result(f"{judge} + second look", name, split, cases, final, cost, asked, tokens),
+    ]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"bench-admission: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""What holds for every message and memory: the promises of the judge's interface."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xmesh_mesh.encoding.kernels import NGRAM
+from xmesh_mesh.encoding.static import StaticEncoder
+from xmesh_mesh.judging.calibrations import SHIPPED, shipped
+from xmesh_mesh.judging.decision import concern_of, novelty_of, opine
+from xmesh_mesh.judging.features import (
+    FALLING,
+    RISING,
+    Anchor,
+    Message,
+    Space,
+    Standing,
+    Thread,
+    View,
+    look,
+)
+from xmesh_mesh.record import FIELDS
+
+STATIC = StaticEncoder()
+SPACES: Mapping[str, Space] = {NGRAM.kernel: NGRAM.encode, STATIC.kernel: STATIC.encode}
+CHARTER = "Reviews drafts of the booking service; other services are not its concern."
+
+_VOCABULARY = (
+    "seat hold eight minutes 12 30 not booking draft Hinrichs queue bread lease now the is"
+)
+WORDS = st.sampled_from(_VOCABULARY.split())
+TEXTS = st.lists(WORDS, min_size=1, max_size=7).map(" ".join)
+SPOKEN = st.dictionaries(st.sampled_from(FIELDS), TEXTS, min_size=1, max_size=4)
+MEMORY = st.lists(SPOKEN, max_size=4)
+
+
+def seen(
+    kernel: str, texts: Mapping[str, str], memory: list[Mapping[str, str]], *, thread: bool = False,
+    weights: Mapping[str, float] | None = None,
+) -> View:  # fmt: skip
+    anchors = [Anchor(str(n), held, thread=thread) for n, held in enumerate(memory)]
+    message = Message(texts, Standing(2, 1))
+    return look(message, CHARTER, weights or {}, anchors, Thread(thread), SPACES[kernel])
+
+
+@pytest.mark.parametrize("kernel", SPACES)
+@settings(max_examples=60)
+@given(texts=SPOKEN, memory=MEMORY, more=SPOKEN, thread=st.booleans())
+def test_with_more_memory_concern_never_falls_and_novelty_never_rises(
+    kernel: str, texts: dict[str, str], memory: list[dict[str, str]], more: dict[str, str],
+    thread: bool,
+) -> None:  # fmt: skip
+    calibration = shipped(kernel)
+    before = seen(kernel, texts, list(memory), thread=thread)
+    after = seen(kernel, texts, [*memory, more], thread=thread)
+    slack = 1e-6
+    assert concern_of(after.values, calibration) >= concern_of(before.values, calibration) - slack
+    assert novelty_of(after.values, calibration) <= novelty_of(before.values, calibration) + slack
+    if opine(before, calibration).label == "redundant":
+        assert opine(after, calibration).label == "redundant"
+
+
+@pytest.mark.parametrize("kernel", SPACES)
+@settings(max_examples=40)
+@given(texts=SPOKEN, memory=MEMORY, blank=st.sampled_from(["", " ", "neutral", "Neutral"]))
+def test_a_field_that_says_nothing_carries_no_weight(
+    kernel: str, texts: dict[str, str], memory: list[dict[str, str]], blank: str
+) -> None:
+    from helpers.nodes import Author
+
+    from xmesh_mesh.admission import Candidate, Judge, Surroundings
+
+    author = Author("x")
+    encoder = NGRAM if kernel == NGRAM.kernel else STATIC
+    held = Surroundings(CHARTER, {"mood": 5.0}, [author.says(one) for one in memory], ())
+    padded = {**dict.fromkeys(FIELDS, blank), **texts}
+    judge = Judge(encoder)
+    plain = judge(Candidate(author.says(texts), 0.0, False), held)
+    other = judge(Candidate(author.says(padded), 0.0, False), held)
+    assert replace(other, reference=plain.reference) == plain
+
+
+@pytest.mark.parametrize("kernel", SPACES)
+@settings(max_examples=40)
+@given(texts=SPOKEN, memory=MEMORY)
+def test_what_one_anchor_says_already_is_redundant_whatever_else_is_known(
+    kernel: str, texts: dict[str, str], memory: list[dict[str, str]]
+) -> None:
+    known = {name: text for name, text in texts.items() if name != "mood"} or texts
+    view = seen(kernel, known, [*memory, known])
+    if view.repeats:
+        assert opine(view, shipped(kernel)).label == "redundant"
+    else:
+        assert not any(char.isalnum() for text in known.values() for char in text) or all(
+            word in {"the", "is", "now", "not"} for t in known.values() for word in t.split()
+        )
+
+
+@pytest.mark.parametrize("kernel", SPACES)
+@settings(max_examples=40)
+@given(texts=SPOKEN, memory=MEMORY)
+def test_a_number_that_nobody_has_named_is_never_redundant(
+    kernel: str, texts: dict[str, str], memory: list[dict[str, str]]
+) -> None:
+    view = seen(kernel, {**texts, "focus": "the hold is 977 minutes"}, list(memory))
+    assert opine(view, shipped(kernel)).label != "redundant"
+
+
+@pytest.mark.parametrize("kernel", SPACES)
+def test_only_anchors_are_held_against_a_message(kernel: str) -> None:
+    memory = [{"focus": "a seat is held eight minutes"}]
+    view = seen(kernel, {"focus": "the hold of a seat"}, memory)
+    assert view.nearest == 0
+    assert all(entry.index in {-1, 0} for entry in view.fields)
+    assert seen(kernel, {"focus": "the hold of a seat"}, []).nearest == -1
+
+
+@pytest.mark.parametrize("kernel", SHIPPED)
+def test_the_shipped_coefficients_hold_the_signs_that_monotony_rests_on(kernel: str) -> None:
+    calibration = shipped(kernel)
+    for scale, names in ((calibration.concern, RISING), (calibration.novelty, FALLING)):
+        for name in names:
+            assert scale.general.get(name, 0.0) >= 0
+            assert scale.thread.get(name, 0.0) >= 0
+    assert not set(calibration.concern.general) & set(FALLING)
+    assert not set(calibration.novelty.general) & set(RISING)
+    for scale in (calibration.concern, calibration.novelty):
+        for bars in (scale.first, scale.reply):
+            assert 0 <= bars.low <= bars.bar <= bars.high <= 1
+    assert calibration.kernel == kernel
+
+
+REVIEWER = {"focus": 1.0, "issue": 2.5, "intent": 1.2, "motivation": 0.8, "commitment": 2.0}
+WRITER = {"focus": 2.0, "issue": 1.0, "intent": 2.5, "motivation": 1.5, "commitment": 1.0}
+STREAMS = Path(__file__).parents[2] / "admission" / "stream"
+
+
+def test_the_same_streams_wake_a_reviewer_and_a_writer_differently() -> None:
+    calibration = shipped(STATIC.kernel)
+
+    def wakes(message: Mapping[str, str], charter: str, weights: Mapping[str, float]) -> bool:
+        view = look(Message(message), charter, weights, [], Thread(), STATIC.encode)
+        return opine(view, calibration).label == "relevant"
+
+    pairs = []
+    for path in STREAMS.glob("*.jsonl"):
+        head, *rows = (json.loads(line) for line in path.read_text().splitlines())
+        charter = head["peers"][1]["charter"]
+        pairs += [
+            tuple(wakes(row["message"], charter, weights) for weights in (REVIEWER, WRITER))
+            for row in rows
+        ]
+    differ = sum(reviewer != writer for reviewer, writer in pairs)
+    assert 10 <= differ < len(pairs) / 2
