@@ -168,6 +168,7 @@ def memory_mb(edge: Edge) -> float:
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+@pytest.mark.slow  # its short form stands beside the gateway's own tests
 @pytest.mark.timeout(120)
 def test_two_hosts_that_find_each_other_at_once_end_with_one_connection(
     lan: Lan, runtime_dir: RuntimeDir
