@@ -38,6 +38,7 @@ from xmesh_peer.plan import resolve
 GROUP = "chaos"
 ROLES = ("writer", "reviewer", "test-writer")
 EMITS_PER_S = 48
+TASK_EVERY = 12
 CLOSE_S = 0.005
 REST_TIMEOUT_S = 90.0
 
@@ -116,7 +117,8 @@ class Load:
 
 
 async def emit_forever(root: RuntimeDir, number: int, load: Load, rng: random.Random) -> None:
-    """Publish at half the rate; one in twelve is a task that wakes the peers."""
+    """Publish without pause: as number 1 a task now and then that wakes the peers, else items
+    of no concern to them. Whoever brings tasks is listened to, so nobody brings both."""
     identity = create_identity(f"emitter-{number}", time.time_ns() // 1_000_000)
     introduction = introduce(identity, GROUP, implementation="chaos", now_ms=_now_ms())
     client = BusClient(root.bus_socket, introduction, role="publisher")
@@ -125,8 +127,8 @@ async def emit_forever(root: RuntimeDir, number: int, load: Load, rng: random.Ra
     try:
         while True:
             count += 1
-            texts = {"focus": f"item {number}-{count} of the stream", "mood": "steady"}
-            if count % 12 == 0:
+            texts = {"focus": f"bell {number}-{count} rings over the harbour", "mood": "steady"}
+            if number == 1:
                 texts = {
                     "focus": f"endpoint {number}-{count}",
                     "intent": "draft a spec, review it, add tests",
@@ -136,7 +138,9 @@ async def emit_forever(root: RuntimeDir, number: int, load: Load, rng: random.Ra
             assertion = assertion_id(signed)
             await client.publish(assertion, encode(signed))
             load.note(assertion)
-            await asyncio.sleep(rng.uniform(0, 2 * 2 / EMITS_PER_S))
+            await asyncio.sleep(
+                rng.uniform(0, 2 / EMITS_PER_S) * (TASK_EVERY if number == 1 else 1)
+            )
     finally:
         await client.close()
 
