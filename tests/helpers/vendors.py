@@ -273,7 +273,8 @@ def _handler(vendor: Vendor) -> type[BaseHTTPRequestHandler]:
             reply = vendor.take(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
             self.close_connection = True
             try:
-                _perform(reply, _bytes(vendor, reply), self._head, self.wfile.write, vendor)
+                data = _bytes(vendor.dialect, reply, body)
+                _perform(reply, data, self._head, self.wfile.write, vendor)
             except (BrokenPipeError, ConnectionResetError):
                 return  # the client left, as many a test wants it to
 
@@ -292,12 +293,12 @@ def _handler(vendor: Vendor) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _bytes(vendor: Vendor, reply: Reply) -> bytes:
+def _bytes(dialect: Dialect, reply: Reply, asked: dict[str, Any]) -> bytes:
     if isinstance(reply.body, bytes):
         return reply.body
     if reply.body is not None:
         return json.dumps(reply.body).encode()
-    return json.dumps(body_of(vendor.dialect, reply, vendor.seen[-1].input_tokens)).encode()
+    return json.dumps(body_of(dialect, reply, _bill(reply, asked)[0])).encode()
 
 
 def _perform(

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import Any
 
@@ -64,6 +64,24 @@ async def fails(vendor: Vendor, reply: Reply, request: ModelRequest = REQUEST) -
         await ask(vendor, reply, request)
     assert len(vendor.seen) == 1, "one call is one request"
     return caught.value
+
+
+class Together(Vendor):
+    """Answers nobody before two have asked."""
+
+    def take(self, seen_path: str, headers: Mapping[str, str], body: dict[str, Any]) -> Reply:
+        reply = super().take(seen_path, headers, body)
+        self.wait_for(2)
+        return reply
+
+
+async def test_of_two_calls_at_once_each_is_told_its_own_usage() -> None:
+    longer = replace(REQUEST, system=REQUEST.system * 10)
+    with closing(Together("openai", tool_call({"focus": "a draft"}))) as vendor:
+        async with model_at(vendor.url) as model:
+            answers = await asyncio.gather(model.call(REQUEST), model.call(longer))
+    told = [answer.usage.input_tokens for answer in answers if answer.usage]
+    assert told[1] - told[0] == 9 * len(REQUEST.system)
 
 
 async def test_a_tool_call_comes_back_as_arguments_with_the_usage(vendor: Vendor) -> None:
