@@ -74,18 +74,21 @@ def test_a_third_of_foreign_first_messages_and_more_wake_nobody(runtime_dir: Run
 
 
 def test_two_weight_sets_on_one_stream_give_different_wakes(runtime_dir: RuntimeDir) -> None:
-    files = []
-    for name, weights in {
-        "issue-01": "issue = 5\nfocus = 0.1",
-        "focus-01": "issue = 0.1\nfocus = 5",
-    }.items():
-        path = agent_toml(runtime_dir.root / f"{name}.toml", name, "generic", model=REHEARSAL)
-        text = path.read_text().replace(
-            'role = "generic"',
-            'role = "generic"\ncharter = "Finds leaks in login and upload code."',
+    identity = {"charter": "Finds leaks in login and upload code."}
+    files = [
+        agent_toml(
+            runtime_dir.root / f"{name}.toml",
+            name,
+            "generic",
+            model=REHEARSAL,
+            identity=identity,
+            weights=weights,
         )
-        path.write_text(f"{text}\n[role_weights]\n{weights}\n")
-        files.append(path)
+        for name, weights in {
+            "issue-01": {"issue": 5, "focus": 0.1},
+            "focus-01": {"issue": 0.1, "focus": 5},
+        }.items()
+    ]
     with running(runtime_dir, *files) as mesh:
         by_issue = mesh.observe("the monthly figures", "--issue", "a leak in the upload code")
         by_focus = mesh.observe("login and upload code", "--issue", "rain came through the roof")

@@ -33,6 +33,10 @@ _TOML = """
 [identity]
 name = "{name}"
 role = "{role}"
+{identity}
+
+[role_weights]
+{weights}
 
 [mesh]
 group = "{group}"
@@ -70,14 +74,18 @@ def agent_toml(
     mesh: Mapping[str, Any] | None = None,
     routing: str = "broadcast",
     triage: str = "off",
+    identity: Mapping[str, Any] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Path:
     """Write an agent.toml. The wake budget is ample unless ``budget`` says otherwise; the local
     network is out of reach, and a model is asked by wakes alone unless ``triage`` says otherwise.
-    ``mesh`` adds to its section."""
+    ``mesh`` and ``identity`` add to their sections."""
     ample = dict.fromkeys(("max_wakes_per_minute", "max_wakes_per_hour"), 10_000)
     text = _TOML.format(
         name=name,
         role=role,
+        identity=_lines(identity or {}),
+        weights=_lines(weights or {}),
         group=group,
         mesh=_lines({"lan": False, **(mesh or {})}),
         model=_lines(model),
