@@ -11,21 +11,21 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from admission_parts import sets
+from admission_parts import learn, sets
 from admission_parts.bars import Scores, choose
 from admission_parts.encoders import open_all
 from admission_parts.views import Space, view
 
 from xmesh_mesh.encoding.kernels import Encoder, Vectors
-from xmesh_mesh.judging.decision import Calibration, concern_of, novelty_of
-from xmesh_mesh.judging.fit import Example, fit
+from xmesh_mesh.judging.decision import Bars, Calibration, Scale, concern_of, novelty_of
+from xmesh_mesh.judging.fit import Example
 
 TARGET = Path(__file__).resolve().parents[1] / "xmesh_mesh" / "judging" / "calibration"
 LEARNT_FROM = "tests/admission (train split) and tests/relevance"
 FOLDS = 5
-# A stream is what a mesh sees, and counts as 1. Plain messages keep the charter from being ignored,
-# as sets full of traps would have it.
-HARD_SHARE, PLAIN_SHARE = 0.3, 0.1
+# Streams are what a mesh sees; the others keep the judge from being fooled by traps and by brief
+# speakers. Openings before a peer that knows nothing have a score of their own.
+SHARES = {"stream": 1.0, "hard": 0.6, "terse": 0.4, "plain": 0.3, "alone": 0.5}
 
 
 def main() -> int:
@@ -36,30 +36,42 @@ def main() -> int:
     )
     parser.add_argument("--encoder", choices=["ngram", "static", "minilm"], help="this one only")
     wanted = parser.parse_args().encoder
-    cases = [*sets.hard("train"), *sets.stream("train"), *sets.plain()]
+    cases = train()
     for name, encoder in open_all([wanted] if wanted else None).items():
         learnt = calibrate(cases, encoder)
         path = TARGET / f"{encoder.kernel}.json"
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(learnt), indent=1) + b"\n")
+        path.write_bytes(msgspec.json.encode(learnt) + b"\n")
         print(f"{name}: {path.name} from {len(cases)} cases")
     return 0
 
 
+def train() -> list[sets.Case]:
+    return [
+        *sets.stream("train"), *sets.terse(), *sets.hard("train"), *sets.plain(), *sets.alone(),
+    ]  # fmt: skip
+
+
 def calibrate(cases: Sequence[sets.Case], encoder: Encoder) -> Calibration:
     space = Space(encoder)
-    hard = np.array([case.is_hard for case in cases])
-    plain = np.array([case.kind == "plain" for case in cases])
-    share = np.where(hard, HARD_SHARE / hard.sum(), 1 / (~hard & ~plain).sum())
-    share = np.where(plain, PLAIN_SHARE / plain.sum(), share)
+    names = np.array([case.set_name for case in cases])
+    share = {name: SHARES[name] / (names == name).sum() for name in set(names)}
     examples = [
-        Example(dict(view(case, space).values), case.label, float(weight))
-        for case, weight in zip(cases, share, strict=True)
+        Example(dict(view(case, space).values), case.label, share[case.set_name]) for case in cases
     ]
     concern, novelty = _unseen(cases, examples)
     labels = np.array([case.label for case in cases])
     reply = np.array([case.thread.known for case in cases])
-    scores = Scores(concern, novelty, labels, hard, reply).only(~plain)
-    return choose(fit(examples, encoder.kernel, LEARNT_FROM), scores)
+    scores = Scores(concern, novelty, labels, names, reply)
+    return choose(_fit(examples, encoder.kernel), scores)
+
+
+def _fit(examples: Sequence[Example], kernel: str) -> Calibration:
+    """Learn the scores, with bars in the middle and no band."""
+    middle = Bars(0.5, 0.5, 0.5)
+    unknowing = [one for one in examples if one.values["alone"]]
+    learnt = (learn.alone(unknowing), learn.concern(examples), learn.novelty(examples))
+    alone, concern, novelty = (Scale(trees, middle, middle) for trees in learnt)
+    return Calibration(kernel, LEARNT_FROM, alone, concern, novelty)
 
 
 def _unseen(cases: Sequence[sets.Case], examples: Sequence[Example]) -> tuple[Vectors, Vectors]:
@@ -69,7 +81,7 @@ def _unseen(cases: Sequence[sets.Case], examples: Sequence[Example]) -> tuple[Ve
     for fold in range(FOLDS):
         out = set(groups[fold::FOLDS])
         kept = [e for case, e in zip(cases, examples, strict=True) if case.group not in out]
-        learnt = fit(kept, "fold", "")
+        learnt = _fit(kept, "fold")
         for index, case in enumerate(cases):
             if case.group in out:
                 concern[index] = concern_of(examples[index].values, learnt)

@@ -57,7 +57,8 @@ class Surroundings:
     ``anchors``: newest admitted and own records, newest first, for the reference. ``thread``: the
     records of the thread that one of the candidate's parents belongs to, empty for a first
     message. ``known``: what else stands for what the peer knows and cares for, bounded.
-    ``standing``: what the author's newest records were to this peer.
+    ``standing``: what the author's newest records were to this peer. ``answers_own``: it replies
+    to a record of the peer's own; ``answers_foreign``: only to records that were foreign to it.
     """
 
     charter: str
@@ -67,6 +68,7 @@ class Surroundings:
     known: Sequence[Anchor] = ()
     standing: Standing = field(default_factory=Standing)
     answers_own: bool = False
+    answers_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,9 @@ class Judge:
     ) -> tuple[View, str, str]:
         """Return the view, its kernel, and a note where that is not the kernel of choice."""
         message = Message(candidate.record.spoken(), surroundings.standing)
-        thread = Thread(bool(surroundings.thread), surroundings.answers_own)
+        thread = Thread(
+            bool(surroundings.thread), surroundings.answers_own, surroundings.answers_foreign
+        )
         given = message, surroundings.charter, surroundings.weights, anchors, thread
         try:
             return look(*given, self._encoder.encode), self._encoder.kernel, ""
@@ -209,7 +213,7 @@ def _verdict(
         decision=decision,
         admitted=admitted,
         drift=1.0 - opinion.concern,
-        bar=1.0 - calibration.concern.bars(view).bar,
+        bar=1.0 - calibration.of_concern(view.values).bars(view.values).bar,
         affinity=opinion.concern,
         per_field={entry.name: max(entry.charter, entry.nearest) for entry in view.fields},
         reference=drift,
@@ -224,7 +228,7 @@ def _verdict(
             label=opinion.label,
             sure=opinion.sure,
             novelty=opinion.novelty,
-            novelty_bar=calibration.novelty.bars(view).bar,
+            novelty_bar=calibration.novelty.bars(view.values).bar,
             kernel=kernel,
             fields=view.fields,
             nearest=anchors[view.nearest].name if view.nearest >= 0 else "",
@@ -236,8 +240,10 @@ def _verdict(
 
 def _why(opinion: Opinion, calibration: Calibration, view: View) -> str:
     lean = "" if opinion.sure else ", but that is not sure"
-    concern = f"concern {opinion.concern:.2f}, bar {calibration.concern.bars(view).bar:.2f}"
-    novelty = f"novelty {opinion.novelty:.2f}, bar {calibration.novelty.bars(view).bar:.2f}"
+    by_concern = calibration.of_concern(view.values).bars(view.values)
+    by_novelty = calibration.novelty.bars(view.values)
+    concern = f"concern {opinion.concern:.2f}, bar {by_concern.bar:.2f}"
+    novelty = f"novelty {opinion.novelty:.2f}, bar {by_novelty.bar:.2f}"
     match opinion.label:
         case "foreign":
             return f"foreign: {concern}{lean}"

@@ -56,6 +56,8 @@ class Anchors:
             ],
             standing=self._memory.standing(author),
             answers_own=any(entry.own for entry in known),
+            answers_foreign=bool(known)
+            and all(entry.verdict == "rejected" and not entry.admitted for entry in known),
         )
 
     def _newest(self, numbers: list[int]) -> list[tuple[Record, Anchor]]:

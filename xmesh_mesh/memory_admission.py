@@ -76,7 +76,7 @@ class AdmissionMemory(SqliteFile):
         )  # fmt: skip
         verdicts = [row[0] for row in rows]
         news = sum(verdict in {"aligned", "guarded"} for verdict in verdicts)
-        return Standing(news, verdicts.count("redundant"))
+        return Standing(news, verdicts.count("redundant"), verdicts.count("rejected"))
 
     # How it was judged
 

@@ -73,6 +73,14 @@ def _appeared(path: Path) -> bool:
     return path.exists()
 
 
+def _changed_ns(path: Path) -> int:
+    """Return when the file was written, 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 class Gatekeeper:
     """``judge`` and ``asks`` are for the node; ``triage`` makes the thinker's second look."""
 
@@ -84,7 +92,7 @@ class Gatekeeper:
         self._log = log
         self._host = None if choice.kind == "ngram" else HostEncoder(root.encoder_socket, choice)
         self._model: Model | None = None
-        self._own: dict[str, Calibration] = {}
+        self._calibrations: dict[str, tuple[int, Calibration]] = {}
         encoder: Encoder = _Told(self._host, log) if self._host else NGRAM
         self.judge = Judge(encoder, self._calibration)
 
@@ -133,16 +141,19 @@ class Gatekeeper:
         )
 
     def _calibration(self, kernel: str) -> Calibration:
-        """Return this peer's own calibration of the kernel, else the one that ships."""
-        if kernel not in self._own:
-            self._own[kernel] = self._read(kernel)
-        return self._own[kernel]
+        """Return this peer's own calibration of the kernel, else the one that ships.
 
-    def _read(self, kernel: str) -> Calibration:
+        Whatever is learnt while it runs counts from the next message on.
+        """
+        path = self._root.calibration(self._plan.settings.identity.name)
+        changed_ns = _changed_ns(path)
+        if kernel not in self._calibrations or self._calibrations[kernel][0] != changed_ns:
+            self._calibrations[kernel] = changed_ns, self._read(path, kernel)
+        return self._calibrations[kernel][1]
+
+    def _read(self, path: Path, kernel: str) -> Calibration:
         try:
-            found = own_calibration(
-                self._root.calibration(self._plan.settings.identity.name), kernel
-            )
+            found = own_calibration(path, kernel)
         except StoreError as error:
             self._log.warning("calibration", f"its own calibration is not used: {error}")
             found = None

@@ -1,29 +1,33 @@
 """The labelled sets as the judge meets them: cases, each with what one peer knew at that moment."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from xmesh_mesh.judging.decision import Label
 from xmesh_mesh.judging.features import Anchor, Message, Standing, Thread
+from xmesh_mesh.record import FIELDS
 from xmesh_peer.config import load
 
 SETS = Path(__file__).resolve().parents[2] / "tests" / "admission"
 
 Split = Literal["train", "held-out"]
+SetName = Literal["stream", "terse", "hard", "plain", "alone"]
 
 # As many as a node gathers (``anchors``).
 _NEWEST = 24
 _THREAD = 20
 _AUTHORS = 20
+_OPENINGS = 10
 
 
 @dataclass(frozen=True)
 class Case:
     """One message before one peer. ``group`` is its domain or task: never split in learning."""
 
+    set_name: SetName
     id: str
     group: str
     kind: str
@@ -34,13 +38,11 @@ class Case:
     anchors: tuple[Anchor, ...] = ()
     thread: Thread = field(default_factory=Thread)
 
-    @property
-    def is_hard(self) -> bool:
-        return self.kind not in {"first", "reply", "plain"}
-
 
 def spoken(texts: Mapping[str, str]) -> dict[str, str]:
-    return {k: v for k, v in texts.items() if v.strip() and v.strip().casefold() != "neutral"}
+    """Return what says anything, in the order that a record has."""
+    said = {field: texts[field] for field in FIELDS if texts.get(field, "").strip()}
+    return {field: text for field, text in said.items() if text.strip().casefold() != "neutral"}
 
 
 def hard(split: Split) -> list[Case]:
@@ -51,6 +53,7 @@ def hard(split: Split) -> list[Case]:
 def _hard_case(row: Mapping[str, Any]) -> Case:
     memory = row["memory"]
     return Case(
+        set_name="hard",
         id=row["id"],
         group=row["domain"],
         kind=row["kind"],
@@ -63,58 +66,129 @@ def _hard_case(row: Mapping[str, Any]) -> Case:
 
 
 def stream(split: Split) -> list[Case]:
+    return _streams("stream", split)
+
+
+def terse() -> list[Case]:
+    """The streams in which everybody is brief and strangers borrow the task's words; train only."""
+    return _streams("terse", "train")
+
+
+def alone() -> list[Case]:
+    """What a peer hears before it knows anything: its task, and others' openings; train only."""
     cases: list[Case] = []
-    for path in sorted((SETS / "stream").glob("*.jsonl")):
+    for head, messages in (*_read("stream", "train"), *_read("terse", "train")):
+        for peer in head["peers"]:
+            cases += _openings(peer, messages, head["task"])
+    return cases
+
+
+def _read(name: SetName, split: Split) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    for path in sorted((SETS / name).glob("*.jsonl")):
         head, *messages = (json.loads(line) for line in path.read_text().splitlines())
         if head["split"] == split:
-            for peer in head["peers"]:
-                cases += _before(peer, messages, head["task"])
+            yield head, messages
+
+
+def _streams(name: SetName, split: Split) -> list[Case]:
+    cases: list[Case] = []
+    for head, messages in _read(name, split):
+        for peer in head["peers"]:
+            cases += _before(name, peer, messages, head["task"])
     return cases
+
+
+def _openings(peer: Mapping[str, Any], messages: list[dict[str, Any]], task: str) -> Iterator[Case]:
+    openings = [row for row in messages if not row["parents"]]
+    label = {row["id"]: row["label"].get(peer["name"]) for row in openings}
+    foreign = [row for row in openings if label[row["id"]] == "foreign"][:_OPENINGS]
+    for row in (openings[0], *foreign):
+        yield _case("alone", "alone", row, peer, task)
 
 
 @dataclass
 class _Memory:
-    """What one peer knows as the stream goes on: what was relevant to it, and what it said."""
+    """What one peer has heard as the stream goes on, and what each record was to it.
 
-    known: dict[str, tuple[dict[str, str], bool]] = field(default_factory=dict)
+    Its own words and what was relevant are what it knows; a thread goes on through all of them.
+    """
+
+    texts: dict[str, dict[str, str]] = field(default_factory=dict)
+    was: dict[str, Label] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
     thread: dict[str, str] = field(default_factory=dict)
-    said: dict[str, list[str]] = field(default_factory=dict)
+    said: dict[str, list[Label]] = field(default_factory=dict)
 
     def standing(self, author: str) -> Standing:
         newest = self.said.get(author, [])[-_AUTHORS:]
-        return Standing(newest.count("relevant"), newest.count("redundant"))
+        return Standing(*(newest.count(label) for label in ("relevant", "redundant", "foreign")))
 
-    def anchors(self, parents: list[str], thread: str | None) -> Iterator[Anchor]:
-        inside = [key for key in self.known if self.thread[key] == thread][-_THREAD:]
-        for key in dict.fromkeys([*inside, *list(self.known)[-_NEWEST:]]):
-            texts, own = self.known[key]
-            yield Anchor(key, texts, key in inside, key in parents, own)
+    def keep(self, row: Mapping[str, Any], label: Label, *, own: bool) -> None:
+        key = row["id"]
+        self.texts[key], self.was[key] = spoken(row["message"]), label
+        self.thread[key] = next((self.thread[p] for p in row["parents"] if p in self.thread), key)
+        if own:
+            self.own.add(key)
+        else:
+            self.said.setdefault(row["from"], []).append(label)
+
+    def inside(self, parents: Sequence[str]) -> list[str]:
+        """Return what it knows of the thread that a reply to ``parents`` belongs to."""
+        thread = next((self.thread[key] for key in parents if key in self.thread), None)
+        return [key for key in self._known() if self.thread[key] == thread][-_THREAD:]
+
+    def place(self, parents: Sequence[str]) -> Thread:
+        heard = [key for key in parents if key in self.was]
+        return Thread(
+            known=bool(self.inside(parents)),
+            answers_own=any(key in self.own for key in heard),
+            answers_foreign=bool(heard) and all(self.was[key] == "foreign" for key in heard),
+        )
+
+    def anchors(self, parents: Sequence[str]) -> Iterator[Anchor]:
+        inside = self.inside(parents)
+        for key in dict.fromkeys([*inside, *self._known()[-_NEWEST:]]):
+            yield Anchor(key, self.texts[key], key in inside, key in parents, key in self.own)
+
+    def _known(self) -> list[str]:
+        return [key for key, label in self.was.items() if label == "relevant"]
 
 
-def _before(peer: Mapping[str, Any], messages: list[dict[str, Any]], task: str) -> Iterator[Case]:
+def _before(
+    name: SetName, peer: Mapping[str, Any], messages: list[dict[str, Any]], task: str
+) -> Iterator[Case]:
     memory = _Memory()
     for row in messages:
-        texts, author = spoken(row["message"]), row["from"]
-        own = author == peer["name"]
-        parents = [key for key in row["parents"] if key in memory.known]
-        thread = memory.thread[parents[0]] if parents else None
-        label: Label = "relevant" if own else row["label"][peer["name"]]
-        if not own:
-            yield Case(
-                id=f"{row['id']} {peer['name']}",
-                group=task,
-                kind="reply" if parents else "first",
-                label=label,
-                charter=peer["charter"],
-                weights=peer.get("weights", {}),
-                message=Message(texts, memory.standing(author)),
-                anchors=tuple(memory.anchors(parents, thread)),
-                thread=Thread(bool(parents), any(memory.known[key][1] for key in parents)),
-            )
-            memory.said.setdefault(author, []).append(label)
-        if label == "relevant":
-            memory.known[row["id"]] = (texts, own)
-            memory.thread[row["id"]] = thread or row["id"]
+        author, parents = row["from"], row["parents"]
+        if author == peer["name"]:
+            memory.keep(row, "relevant", own=True)
+            continue
+        label: Label = row["label"][peer["name"]]
+        place = memory.place(parents)
+        case = _case(name, "reply" if place.known else "first", row, peer, task)
+        yield replace(
+            case,
+            message=replace(case.message, standing=memory.standing(author)),
+            anchors=tuple(memory.anchors(parents)),
+            thread=place,
+        )
+        memory.keep(row, label, own=False)
+
+
+def _case(
+    name: SetName, kind: str, row: Mapping[str, Any], peer: Mapping[str, Any], task: str
+) -> Case:
+    """Return the message before a peer that knows nothing."""
+    return Case(
+        set_name=name,
+        id=f"{row['id']} {peer['name']}",
+        group=task,
+        kind=kind,
+        label=row["label"][peer["name"]],
+        charter=peer["charter"],
+        weights=peer.get("weights", {}),
+        message=Message(spoken(row["message"])),
+    )
 
 
 def plain() -> list[Case]:
@@ -129,6 +203,7 @@ def plain() -> list[Case]:
     ]
     return [
         Case(
+            set_name="plain",
             id=f"{label}-{number} {settings.identity.name}",
             group=f"plain-{number % 5}",
             kind="plain",

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from admission_parts import sets
+
 from bench_parts.figures import Figure, median
 from bench_parts.mesh import runtime
 from bench_parts.speaker import identity, introduction, long_texts, node, now_ms, short_texts
@@ -34,6 +36,9 @@ _PROMPTS = 50
 _THREAD = 20
 _BATCH = 5_000
 _CYCLE_DEPTH = 5
+
+# Each message once, so that none is encoded before it is judged.
+_SAID = iter({case.id.split()[0]: case.message.texts for case in sets.stream("train")}.values())
 
 
 class Timed:
@@ -74,16 +79,23 @@ def _measured(
     return [
         median(f"receive path, {where}", took_ms),
         median(f"judge alone, {where}", judge.took_ms),
-        median(f"first judgement, anchors and encoder, {where}", _judgements(own, author, plain)),
+        median(f"first judgement of a stream's message, {where}", _judgements(own, author, plain)),
+        median(
+            f"first judgement of 156 unknown words, {where}",
+            _judgements(own, author, plain, long=True),
+        ),
     ]
 
 
-def _judgements(own: Node, author: Identity, judge: Judge) -> list[float]:
-    """Judge records whose words nobody has encoded yet, as a peer does; return the ms of each."""
+def _judgements(own: Node, author: Identity, judge: Judge, *, long: bool = False) -> list[float]:
+    """Judge records that nobody has encoded yet, anchors and encoder included, as a peer does;
+    return the ms of each. They are of the labelled streams, or ``long``, of words that no
+    tokenizer knows.
+    """
     own.judge = judge
     anchors, took_ms = Anchors(own.memory), []
     for _ in range(_RECEIVED):
-        record = _signed(author)
+        record = _signed(author, None if long else next(_SAID))
         began = time.perf_counter()
         held = anchors.around(record, author.node_id, own.charter, own.weights)
         judge(Candidate(record, 0.0, directed=False), held)
@@ -162,11 +174,9 @@ def _receive(own: Node, author: Identity, record: Record) -> float:
     return took_ms
 
 
-def _signed(author: Identity, **origin: Any) -> Record:
-    group = "bench"
-    record = compose(
-        long_texts(), created_by=author.name, created_ms=now_ms(), group=group, **origin
-    )
+def _signed(author: Identity, texts: Mapping[str, str] | None = None, **origin: Any) -> Record:
+    said = texts or long_texts()
+    record = compose(said, created_by=author.name, created_ms=now_ms(), group="bench", **origin)
     return sign(record, author.seed)
 
 

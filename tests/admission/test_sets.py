@@ -31,7 +31,9 @@ def _lines(path: Path) -> list[Json]:
 TRAIN = _lines(HERE / "hard-train.jsonl")
 HELD_OUT = _lines(HERE / "hard-held-out.jsonl")
 CASES = [*TRAIN, *HELD_OUT]
-STREAMS = [_lines(path) for path in sorted((HERE / "stream").glob("*.jsonl"))]
+REAL = [_lines(path) for path in sorted((HERE / "stream").glob("*.jsonl"))]
+TERSE = [_lines(path) for path in sorted((HERE / "terse").glob("*.jsonl"))]
+STREAMS = [*REAL, *TERSE]
 HEADS = [stream[0] for stream in STREAMS]
 MESSAGES = [message for stream in STREAMS for message in stream[1:]]
 
@@ -86,10 +88,9 @@ def test_every_hard_case_has_the_documented_form() -> None:
 
 def test_the_hard_set_is_large_and_its_domains_are_wholly_in_one_split() -> None:
     train, held_out = ({case["domain"] for case in cases} for cases in (TRAIN, HELD_OUT))
-    assert len(CASES) >= 330
-    assert len(train | held_out) >= 16
+    assert min(len(TRAIN), len(HELD_OUT)) >= 200
+    assert min(len(train), len(held_out)) >= 16
     assert not train & held_out
-    assert abs(len(TRAIN) - len(HELD_OUT)) <= len(CASES) / 10
 
 
 @pytest.mark.parametrize("cases", [TRAIN, HELD_OUT], ids=["train", "held-out"])
@@ -214,15 +215,16 @@ def test_every_stream_has_three_peers_and_messages_of_the_documented_form() -> N
             seen.add(message["id"])
 
 
-def test_ten_tasks_five_of_them_held_out_with_enough_messages() -> None:
-    assert Counter(head["split"] for head in HEADS) == {"train": 5, "held-out": 5}
+def test_there_are_enough_tasks_and_messages_and_no_domain_is_in_both_splits() -> None:
+    splits = Counter(head["split"] for head, *_ in REAL)
+    assert min(splits["train"], splits["held-out"]) >= 5
+    assert {head["split"] for head, *_ in TERSE} == {"train"}
     train, held_out = (
         {head["domain"] for head in HEADS if head["split"] == split}
         for split in ("train", "held-out")
     )
     assert not train & held_out
-    assert len({head["task"] for head in HEADS}) == 10
-    assert len(MESSAGES) >= 640
+    assert len({head["task"] for head in HEADS}) == len(HEADS)
     assert all(len(stream) > 64 for stream in STREAMS)
 
 

@@ -14,7 +14,7 @@ from helpers.replay import Outcome, replay
 from xmesh_mesh.paths import RuntimeDir
 from xmesh_peer.settings import Admission
 
-CODING = next(path for path in STREAMS if path.stem == "csv-export")
+CODING = next(path for path in STREAMS if path.stem == "session-tokens")
 USUAL = Admission().triage
 MOST_WOKEN = 0.10
 
@@ -50,6 +50,6 @@ def test_triad_completes_every_task_and_wakes_for_one_foreign_message_in_ten_at_
     outcomes = [lived(path, root, triage) for path, root in roots.items()]
     share = share_woken(outcomes)
     print(f"triage {triage}: {share:.3f} of all pairs of a peer and a foreign message woke")
-    assert len(outcomes) == 10
+    assert len(outcomes) >= 10
     assert [each.task for each in outcomes if not each.completed] == []
     assert share <= MOST_WOKEN or triage == "off"

@@ -99,15 +99,24 @@ def test_nothing_is_redundant_to_a_peer_that_knows_nothing() -> None:
     assert verdict(TASK).decision != "redundant"
 
 
-def test_a_reply_in_a_known_thread_meets_a_lower_bar_and_never_none() -> None:
+def test_being_a_reply_in_a_known_thread_speaks_for_a_message_and_is_not_enough() -> None:
     reply = says("lock an account after 5 wrong passwords, counted by address", parents=[TASK.key])
     inside = verdict(reply, anchors=(TASK,), thread=(TASK,))
-    alone = verdict(reply, anchors=(TASK,))
+    outside = verdict(reply, anchors=(TASK,))
     assert inside.admitted
-    assert inside.bar > alone.bar
+    assert inside.affinity > outside.affinity
     assert "in a thread that this peer knows" in inside.reasons
-    noise = says("zzz yyy xxx", parents=[TASK.key])
-    assert not verdict(noise, anchors=(TASK,), thread=(TASK,)).admitted
+    aside = says("has anybody seen the blue trolley of the canteen?", parents=[TASK.key])
+    stranger = Standing(foreign=9)
+    assert not verdict(aside, anchors=(TASK,), thread=(TASK,), standing=stranger).admitted
+
+
+def test_who_was_foreign_before_and_answers_what_was_foreign_is_likelier_foreign() -> None:
+    text = says("the limits of the login form are drafted, please review them")
+    plain = verdict(text, anchors=(TASK,))
+    stranger = verdict(text, anchors=(TASK,), standing=Standing(foreign=9), answers_foreign=True)
+    assert plain.admitted
+    assert stranger.affinity < plain.affinity
 
 
 @pytest.mark.parametrize("thread", [(), (TASK,)])

@@ -402,7 +402,6 @@ def triad(tmp_path: Path) -> Iterator[Triad]:
 
 TASKS = {
     "code": {"focus": "rate-limit /api/login", "intent": "draft a spec, review it, add tests"},
-    # With four clauses more in other fields the judge finds this one foreign to every charter.
     "law": {"focus": "draft a lease for the workshop in Elm Street, with rent and repairs"},
     "kitchen": {
         "focus": "draft the autumn menu",
@@ -410,7 +409,7 @@ TASKS = {
     },
     "school": {"focus": "Write a draft of a lesson on fractions for ten-year-olds. Include a game,"
                " and a short test at the end."},
-    "garden": {"focus": "design a bed of roses that flowers from May to October",
+    "garden": {"focus": "draft the design of a bed of roses that flowers from May to October",
                "motivation": "the park opens in spring"},
 }  # fmt: skip
 

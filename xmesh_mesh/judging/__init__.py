@@ -1,6 +1,7 @@
 """The parts of the judge: what a text shows, how a message lies to what is known, what that means.
 
 From the bottom up: ``cues`` (one text), ``features`` (a message against a charter and anchors),
-``decision`` (calibrated scores and bands), ``calibration`` (the numbers, one set for each kernel).
+``trees`` (what scores are made of), ``decision`` (calibrated scores and bands), ``fit`` (a peer's
+own lessons), ``calibration`` (the numbers, one set for each kernel).
 Everything here is pure; ``admission`` puts it together.
 """

@@ -17,7 +17,7 @@ from xmesh_mesh.judging.decision import Calibration
 __all__ = ["MAX_BYTES", "SHIPPED", "own_calibration", "shipped"]
 
 SHIPPED = (KERNEL_NGRAM, KERNEL_STATIC, KERNEL_MINILM)
-MAX_BYTES = 65_536
+MAX_BYTES = 1_048_576
 
 
 @lru_cache(maxsize=8)

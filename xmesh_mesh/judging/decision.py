@@ -1,15 +1,18 @@
 """From a view to a verdict: two calibrated scores, two bars, and a band in which it is unsure.
 
-    concern = sigmoid(bias + sum of coefficient * value)     how far it is this peer's business
-    novelty = the same with coefficients of its own          how far it is new
+    concern = sigmoid(trees + emphasis + lean)     how far it is this peer's business
+    novelty = sigmoid(trees + lean)                how far it is new
     foreign where concern is under its bar, else redundant where novelty is, else relevant
+
+``trees`` are learnt (``trees``), ``lean`` is what a peer's own lessons added, ``emphasis`` is how
+heavy the fields are in which the message speaks.
 
 Some things are no matter of degree: what says nothing that one anchor does not say is redundant;
 a number in digits that no anchor has makes a message new, and so does it that none is near.
 
-A value counts once in general and once more inside a known thread, which has bars of its own.
-Values from anchors have signed coefficients (``features.RISING``, ``FALLING``): with more memory
-concern never falls and novelty never rises.
+A reply in a known thread has bars of its own. A peer that knows nothing yet has only its charter to
+go by, and a score of its own for that. From then on, with more memory concern never falls and
+novelty never rises.
 """
 
 from collections.abc import Mapping
@@ -20,6 +23,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from xmesh_mesh.judging.features import View
+from xmesh_mesh.judging.trees import Trees
 
 __all__ = [
     "Bars",
@@ -34,10 +38,15 @@ __all__ = [
     "score",
 ]
 
-# A message with hardly any word of the charter or memory, and no nearer than this, is foreign: a
-# first one, and a reply. Both by the weights of the fields.
-NOTHING_SHARED, NOTHING_SHARED_IN_THREAD = 0.2, 0.15
+# A first message with hardly any word of the charter or memory, and no nearer than this by the
+# weights of the fields, is foreign. (Who answers may well use words of his own, and a charter alone
+# is little to share words with.)
+NOTHING_SHARED = 0.2
 FEW_WORDS = 0.05
+
+# How much it adds to the exponent that a message speaks in fields which weigh e times the average.
+# Not learnt: what a peer listens to is its owner's wish, and labels say nothing of it.
+EMPHASIS = 0.5
 
 # So far off is the nearest anchor of a message that nothing known is about.
 NOTHING_NEAR = 0.99
@@ -54,26 +63,32 @@ class Bars(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One score: ``general`` and ``thread`` are coefficients by value; and where its bars are, for
-    a first message and for a reply in a known thread."""
+    """One score, and where its bars are: for a first message, and for a reply in a known thread.
+    ``lean`` and ``bias`` are coefficients by value and a constant, 0 before a peer has lessons of
+    its own."""
 
-    bias: float
-    general: dict[str, float]
-    thread: dict[str, float]
+    trees: Trees
     first: Bars
     reply: Bars
+    lean: dict[str, float] = {}
+    bias: float = 0.0
 
-    def bars(self, view: View) -> Bars:
-        return self.reply if view.values.get("thread") else self.first
+    def bars(self, values: Mapping[str, float]) -> Bars:
+        return self.reply if values.get("thread") else self.first
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What belongs to one kernel, and what it was learnt from."""
+    """What belongs to one kernel, and what it was learnt from. ``alone`` takes the place of
+    ``concern`` for a peer that knows nothing yet."""
 
     kernel: str
     learnt_from: str
+    alone: Scale
     concern: Scale
     novelty: Scale
+
+    def of_concern(self, values: Mapping[str, float]) -> Scale:
+        return self.alone if values.get("alone") else self.concern
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +106,21 @@ def opine(view: View, calibration: Calibration) -> Opinion:
     novelty = novelty_of(view.values, calibration)
     if view.repeats:
         return Opinion("redundant", concern, 0.0, sure=True)
-    by_concern, by_novelty = calibration.concern.bars(view), calibration.novelty.bars(view)
+    by_concern = calibration.of_concern(view.values).bars(view.values)
+    by_novelty = calibration.novelty.bars(view.values)
     mine, new = concern >= by_concern.bar, novelty >= by_novelty.bar
     label: Label = "foreign" if not mine else "relevant" if new else "redundant"
     return Opinion(label, concern, novelty, _is_sure(concern, novelty, by_concern, by_novelty))
 
 
 def concern_of(values: Mapping[str, float], calibration: Calibration) -> float:
-    """Return the score, 0 where nothing is shared at all, not even in a thread."""
+    """Return the score, 0 where nothing is shared at all."""
     words = values["charter_words"] + values["memory_words"]
     near = max(values["charter_field"], values["memory_field"])
-    bound = NOTHING_SHARED_IN_THREAD if values["thread"] else NOTHING_SHARED
-    if words < FEW_WORDS and near < bound and not values["other_language"]:
+    exempt = values["thread"] or values["alone"] or values["other_language"]
+    if words < FEW_WORDS and near < NOTHING_SHARED and not exempt:
         return 0.0
-    return score(values, calibration.concern)
+    return score(values, calibration.of_concern(values), EMPHASIS * values["emphasis"])
 
 
 def novelty_of(values: Mapping[str, float], calibration: Calibration) -> float:
@@ -122,17 +138,15 @@ def _is_sure(concern: float, novelty: float, by_concern: Bars, by_novelty: Bars)
 
 
 def contributions(values: Mapping[str, float], scale: Scale) -> dict[str, float]:
-    """Return what each value adds to the score's exponent, for explanations."""
-    inside = values.get("thread", 0.0)
-    return {
-        name: value * (scale.general.get(name, 0.0) + inside * scale.thread.get(name, 0.0))
-        for name, value in values.items()
-    }
+    """Return how far each value moves the score's exponent off the average, for explanations."""
+    found = scale.trees.pulls(values)
+    for name, coefficient in scale.lean.items():
+        found[name] = found.get(name, 0.0) + coefficient * values.get(name, 0.0)
+    return found
 
 
-def score(values: Mapping[str, float], scale: Scale) -> float:
-    """Return a score between 0 and 1."""
-    inside = values.get("thread", 0.0)
-    total = scale.bias + sum(c * values.get(name, 0.0) for name, c in scale.general.items())
-    total += inside * sum(c * values.get(name, 0.0) for name, c in scale.thread.items())
+def score(values: Mapping[str, float], scale: Scale, more: float = 0.0) -> float:
+    """Return a score between 0 and 1; ``more`` is added to its exponent."""
+    total = scale.trees.exponent(values) + scale.bias + more
+    total += sum(c * values.get(name, 0.0) for name, c in scale.lean.items())
     return 1.0 / (1.0 + exp(-max(-50.0, min(50.0, total))))

@@ -10,18 +10,20 @@ the vectors.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import log1p
+from math import log, log1p
 from typing import Final, Protocol
 
 import numpy as np
 
-from xmesh_mesh.encoding.kernels import Vectors
+from xmesh_mesh.encoding.kernels import Vectors, unit
 from xmesh_mesh.judging.cues import Cues, cues
 from xmesh_mesh.relevance import affinity
 
 __all__ = [
     "FALLING",
+    "NOT_LEARNT",
     "RISING",
+    "SURFACE",
     "Anchor",
     "FieldView",
     "Message",
@@ -42,6 +44,19 @@ FALLING: Final = (
     "far", "far_field", "far_thread", "far_parent", "words_new", "words_far", "stems_new",
     "numbers_new", "digits_new", "names_new", "polarity_new",
 )  # fmt: skip
+
+# What a message looks like: it says much of whether it is news, nothing of whose business it is.
+SURFACE: Final = (
+    "short", "length", "issue", "intent", "commitment", "perspective", "motivation", "focus",
+    "fields", "negated", "change", "courtesy", "restating", "question", "numbers", "names",
+    "repeats",
+)  # fmt: skip
+
+# Beyond so many words a text grows a little like everything.
+_LONG = 12
+
+# These steer the bars and the weights' say; a score learns nothing of them.
+NOT_LEARNT: Final = frozenset({"alone", "emphasis", "weight_share"})
 
 _EXCLUDES = re.compile(r"\b(?:not|no|never|themselves|elsewhere|others?)\b", re.IGNORECASE)
 _CLAUSE = re.compile(r"[.;:]\s+")
@@ -66,10 +81,11 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the newest records of an author were to this peer: so many news, so many repeats."""
+    """What the newest records of an author were to this peer: news, repeats, or foreign."""
 
     news: int = 0
     repeats: int = 0
+    foreign: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +134,12 @@ def clauses(charter: str) -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """Where the message stands: in a thread that the peer knows, under a record of its own."""
+    """Where the message stands: in a thread that the peer knows, under a record of its own, or
+    only under records that were foreign to it."""
 
     known: bool = False
     answers_own: bool = False
+    answers_foreign: bool = False
 
 
 def look(
@@ -138,7 +156,8 @@ def look(
     share = share / share.sum() if share.sum() > 0 else share
     wanted, excluded = clauses(charter)
     texts = [whole(message.texts), *(message.texts[name] for name in names)]
-    vectors = _vectors(space, texts, wanted, excluded, [whole(a.texts) for a in anchors])
+    loud = share * [len(text) for text in texts[1:]]
+    vectors = _vectors(space, texts, loud, wanted, excluded, [whole(a.texts) for a in anchors])
     text_cues = cues(texts[0])
     known = [cues(whole(anchor.texts)) for anchor in anchors]
     spoken = {name: message.texts[name] for name in names}
@@ -148,6 +167,8 @@ def look(
         **_surface(message, names, weights, text_cues, cues(charter).language),
         "thread": float(thread.known),
         "answers_own": float(thread.answers_own),
+        "answers_foreign": float(thread.answers_foreign),
+        "alone": float(not anchors),
     }
     interest = frozenset[str]().union(*(one.stems for one in known))
     charter_stems = cues(charter).stems
@@ -173,7 +194,10 @@ def _adds_nothing(text: Cues, known: Cues) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
+    """``heard`` is the whole as the weights have it: what a heavy field says, it says louder."""
+
     whole: Vectors
+    heard: Vectors
     fields: Vectors
     wanted: Vectors
     excluded: Vectors
@@ -181,12 +205,17 @@ class _Vectors:
 
 
 def _vectors(
-    space: Space, texts: list[str], wanted: list[str], excluded: list[str], anchors: list[str]
+    space: Space,
+    texts: list[str],
+    loud: Vectors,
+    wanted: list[str],
+    excluded: list[str],
+    anchors: list[str],
 ) -> _Vectors:
     rows = space([*texts, *wanted, *excluded, *anchors])
     ends = np.cumsum([1, len(texts) - 1, len(wanted), len(excluded)])
     first, fields, good, bad, known = np.split(rows, ends)
-    return _Vectors(first[0], fields, good, bad, known)
+    return _Vectors(first[0], unit((loud @ fields)[None, :])[0], fields, good, bad, known)
 
 
 def _best(rows: Vectors, vector: Vectors) -> float:
@@ -197,19 +226,17 @@ def _similar(vectors: _Vectors, share: Vectors, anchors: Sequence[Anchor]) -> di
     thread = vectors.anchors[[i for i, anchor in enumerate(anchors) if anchor.thread]]
     parent = vectors.anchors[[i for i, anchor in enumerate(anchors) if anchor.parent]]
     memory_field = _by_field(vectors.fields, vectors.anchors, share)
-    memory_sim = _best(vectors.anchors, vectors.whole)
-    thread_sim = _best(thread, vectors.whole)
     return {
-        "charter_sim": _best(vectors.wanted, vectors.whole),
+        "charter_sim": _best(vectors.wanted, vectors.heard),
         "charter_field": _by_field(vectors.fields, vectors.wanted, share),
-        "excluded_sim": _best(vectors.excluded, vectors.whole),
+        "excluded_sim": _best(vectors.excluded, vectors.heard),
         "excludes": float(len(vectors.excluded) > 0),
-        "memory_sim": memory_sim,
+        "memory_sim": _best(vectors.anchors, vectors.heard),
         "memory_field": memory_field,
-        "thread_sim": thread_sim,
-        "far": 1.0 - memory_sim,
+        "thread_sim": _best(thread, vectors.heard),
+        "far": 1.0 - _best(vectors.anchors, vectors.whole),
         "far_field": 1.0 - memory_field,
-        "far_thread": 1.0 - thread_sim,
+        "far_thread": 1.0 - _best(thread, vectors.whole),
         "far_parent": 1.0 - _best(parent, vectors.whole),
     }
 
@@ -255,10 +282,14 @@ def _surface(
     language: str,
 ) -> dict[str, float]:
     total = sum(weights.get(name, 1.0) for name in _SPEAKING)
+    heavy = sum(weights.get(n, 1.0) * len(message.texts[n]) for n in names)
+    heavy /= max(1, sum(len(message.texts[n]) for n in names))
     return {
         "short": float(text.words <= 6),
         "length": log1p(text.words) / 4,
+        "long": log(max(text.words, _LONG) / _LONG) / 2,
         "weight_share": sum(weights.get(name, 1.0) for name in names) / max(total, 1e-9),
+        "emphasis": log(max(heavy, 0.1) / max(total / len(_SPEAKING), 0.1)),
         **{name: float(name in names) for name in _SPEAKING},
         "fields": len(names) / 3,
         "other_language": float(text.language not in {language, "", "en"}),
@@ -271,6 +302,7 @@ def _surface(
         "names": float(bool(text.names)),
         "news": min(1.0, log1p(message.standing.news) / 3),
         "repeats": min(1.0, log1p(message.standing.repeats) / 3),
+        "foreigner": min(1.0, log1p(message.standing.foreign) / 3),
     }
 
 

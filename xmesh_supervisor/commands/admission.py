@@ -187,7 +187,7 @@ def _recalibrate(root: RuntimeDir, args: argparse.Namespace) -> None:
     _tell(
         args,
         told,
-        f"learnt from {len(fitting)} lessons for {kernel}; xmesh-sup restart {args.peer} uses it",
+        f"learnt from {len(fitting)} lessons for {kernel}; it counts from the next message on",
     )
 
 

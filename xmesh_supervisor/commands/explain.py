@@ -178,8 +178,9 @@ def _weighed(insight: "Insight", calibration: "Calibration") -> dict[str, str]:
     from xmesh_mesh.judging.decision import contributions
 
     told = {}
-    for name in ("concern", "novelty"):
-        pulls = contributions(insight.values, getattr(calibration, name))
+    scales = {"concern": calibration.of_concern(insight.values), "novelty": calibration.novelty}
+    for name, scale in scales.items():
+        pulls = contributions(insight.values, scale)
         hardest = sorted(pulls.items(), key=lambda item: -abs(item[1]))[:_SHOWN]
         told[f"weighed most for {name}"] = ", ".join(
             f"{what.replace('_', ' ')} {pull:+.2f}" for what, pull in hardest if pull

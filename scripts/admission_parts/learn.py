@@ -1,0 +1,97 @@
+"""Learning the two scores of a kernel: gradient-boosted trees, monotone in what memory brings."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightgbm
+import numpy as np
+
+from xmesh_mesh.judging.features import NOT_LEARNT, SURFACE
+from xmesh_mesh.judging.fit import Example, Kind, sign
+from xmesh_mesh.judging.trees import LEAF, Trees
+
+ROUNDS = 150
+# A few hundred messages to a peer that knows nothing bear less, and only its charter says anything.
+_ALONE = {"num_leaves": 4}
+_ALONE_ROUNDS = 120
+_ALONE_KNOWS = (
+    "charter_sim", "charter_field", "charter_words", "excluded_sim", "excludes", "long",
+    "other_language",
+)  # fmt: skip
+_SETTINGS = {
+    "objective": "binary",
+    "num_leaves": 12,
+    "learning_rate": 0.06,
+    "min_data_in_leaf": 20,
+    "lambda_l2": 5.0,
+    "monotone_constraints_method": "intermediate",
+    # The same examples give the same trees.
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "seed": 1,
+    "verbose": -1,
+}
+_DIGITS = 5
+
+
+def alone(examples: Sequence[Example]) -> Trees:
+    """Learn from those examples before which the peer knew nothing."""
+    wanted = [one.label != "foreign" for one in examples]
+    rare = wanted.count(False) / max(1, wanted.count(True))
+    counts = [rare if mine else 1.0 for mine in wanted]
+    return _learn(_ALONE_KNOWS, examples, wanted, counts, "concern", _ALONE_ROUNDS, _ALONE)
+
+
+def concern(examples: Sequence[Example]) -> Trees:
+    wanted = [one.label != "foreign" for one in examples]
+    names = sorted(set(examples[0].values) - NOT_LEARNT - set(SURFACE))
+    return _learn(names, examples, wanted, [one.weight for one in examples], "concern")
+
+
+def novelty(examples: Sequence[Example]) -> Trees:
+    mine = [one for one in examples if one.label != "foreign"]
+    wanted = [one.label == "relevant" for one in mine]
+    names = sorted(set(examples[0].values) - NOT_LEARNT)
+    return _learn(names, mine, wanted, [one.weight for one in mine], "novelty")
+
+
+def _learn(
+    names: Sequence[str],
+    examples: Sequence[Example],
+    wanted: Sequence[bool],
+    counts: Sequence[float],
+    kind: Kind,
+    rounds: int = ROUNDS,
+    settings: Mapping[str, Any] | None = None,
+) -> Trees:
+    table = np.array([[one.values[name] for name in names] for one in examples])
+    weight = np.array(counts)
+    data = lightgbm.Dataset(table, np.array(wanted, dtype=int), weight=weight / weight.mean())
+    signs = [sign(name, kind) for name in names]
+    chosen = {**_SETTINGS, **(settings or {}), "monotone_constraints": signs}
+    return _flat(list(names), lightgbm.train(chosen, data, rounds).dump_model())
+
+
+def _flat(names: list[str], dumped: dict[str, Any]) -> Trees:
+    trees = Trees(names, [], [], [], [], [], [])
+    for info in dumped["tree_info"]:
+        trees.roots.append(len(trees.asks))
+        _grow(trees, info["tree_structure"])
+    return trees
+
+
+def _grow(trees: Trees, node: dict[str, Any]) -> None:
+    """Append a node and all under it; LightGBM's "<=" leads to the left child."""
+    place = len(trees.asks)
+    leaf = "leaf_value" in node
+    trees.asks.append(LEAF if leaf else node["split_feature"])
+    trees.bound.append(0.0 if leaf else round(node["threshold"], _DIGITS))
+    trees.worth.append(round(node["leaf_value" if leaf else "internal_value"], _DIGITS))
+    trees.low.append(0)
+    trees.high.append(0)
+    if not leaf:
+        trees.low[place] = len(trees.asks)
+        _grow(trees, node["left_child"])
+        trees.high[place] = len(trees.asks)
+        _grow(trees, node["right_child"])
