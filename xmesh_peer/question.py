@@ -37,9 +37,6 @@ _KNOWN_MOST = 3
 _LABELS: Final[tuple[Label, ...]] = ("relevant", "redundant", "foreign")
 
 _TOKEN = re.compile(r"[A-Za-z]+|\s(?=[^A-Za-z\s])|[^A-Za-z\s]")
-_WORD = re.compile(
-    r"(?=.*[aeiouy])(?=[A-Za-z]{1,12}$)[A-Z]?(?:[aeiouy]{0,2}[^aeiouyA-Z]{1,3}){0,6}[aeiouy]{0,2}"
-)
 _MARKS = str.maketrans({"<": "(", ">": ")"})
 
 
@@ -79,16 +76,13 @@ def parse(answer: ModelAnswer) -> Label | None:
 def estimate_tokens(text: str) -> int:
     """Return more tokens than a usual tokenizer makes of ``text``.
 
-    For a word that can be said (of at most twelve letters, never three vowels or four consonants in
-    a row), one and one more for every four letters; for other letters of a-z two for three; one for
-    every other sign and for a space before it, one for each further byte of it.
+    Two for three letters of a-z, one for every other sign and for a space before it, one for each
+    further byte of it.
     """
     return sum(_cost(match.group()) for match in _TOKEN.finditer(text))
 
 
 def _cost(piece: str) -> int:
-    if _WORD.fullmatch(piece):
-        return 1 + len(piece) // 4
     if piece.isascii():
         return -(-2 * len(piece) // 3) if piece.isalpha() else 1
     return len(piece.encode(errors="replace"))

@@ -8,6 +8,7 @@ the usual ones.
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -46,13 +47,18 @@ VERBS: Mapping[str, str] = MappingProxyType(
 USUAL_EXITS = "0 done; 1 it failed, and why is on stderr; 2 wrong usage; 3 no supervisor runs"
 
 
+# One public key in 64 begins with a dash; argparse takes only what holds a space for no option.
+_DASHED_KEY = re.compile(r"-[A-Za-z0-9_-]{42}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return the exit code. Every XmeshError ends here as a sentence."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         sys.stdout.write(_overview())
         return 0 if arguments else 2
-    return run_verb("xmesh-sup", "xmesh_supervisor.commands", VERBS, arguments)
+    told = [f"{each} " if _DASHED_KEY.fullmatch(each) else each for each in arguments]
+    return run_verb("xmesh-sup", "xmesh_supervisor.commands", VERBS, told)
 
 
 def run_verb(program: str, package: str, verbs: Mapping[str, str], argv: Sequence[str]) -> int:

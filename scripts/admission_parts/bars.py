@@ -23,6 +23,7 @@ HARD_WANTED = {"relevant": 0.86, "right": 0.57}
 COUNTS = {"relevant": 12.0, "redundant": 2.0, "foreign": 4.0}
 HARD_COUNTS, TERSE_COUNTS = 1.0, 0.1
 ALONE_MISSED = 0.15
+# The highest bar that a reply's concern may meet: more likely foreign than not.
 EVEN = 0.5
 MISSED, CERTAIN = 0.04, 0.90
 _QUANTILES = 30

@@ -1,4 +1,4 @@
-"""Learning the two scores of a kernel: gradient-boosted trees, monotone in what memory brings."""
+"""Learning the scores of a kernel: gradient-boosted trees, monotone in what memory brings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,11 +1,14 @@
 """A scripted second judge: right in 95 of 100 cases, wrong in a way that repeats exactly."""
 
 import hashlib
+from functools import cache
 
 from admission_parts.sets import Case
+from tokenizers import Tokenizer
 
+from xmesh_mesh.encoding.static import PACKAGE, TOKENIZER, installed
 from xmesh_mesh.judging.decision import Label
-from xmesh_peer.question import MAX_OUTPUT_TOKENS, Question, estimate_tokens, request
+from xmesh_peer.question import MAX_OUTPUT_TOKENS, Question, request
 
 RIGHT_PERCENT = 95
 _OTHERS: dict[Label, tuple[Label, Label]] = {
@@ -23,8 +26,13 @@ def scripted(case: Case) -> Label:
 
 
 def tokens(case: Case, nearest: list[int]) -> int:
-    """Return what asking about the case takes, estimated from above."""
+    """Return what asking about the case takes, as a usual tokenizer counts."""
     known = [case.anchors[index].texts for index in nearest]
     asked = request(Question(case.charter, known, case.message.texts), 1.0)
-    texts = [asked.system, *(one.content for one in asked.messages)]
-    return sum(map(estimate_tokens, texts)) + MAX_OUTPUT_TOKENS
+    text = "\n".join([asked.system, *(one.content for one in asked.messages)])
+    return len(_tokenizer().encode(text).ids) + MAX_OUTPUT_TOKENS
+
+
+@cache
+def _tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(installed(PACKAGE, TOKENIZER, "")))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from xmesh_mesh.encoding.static import _TOKENIZER, installed
+from xmesh_mesh.encoding.static import TOKENIZER as TOKENIZER_FILE
+from xmesh_mesh.encoding.static import installed
 from xmesh_peer.models.base import ModelAnswer, ModelRequest, Usage
 from xmesh_peer.question import (
     MAX_INPUT_TOKENS,
@@ -27,7 +28,7 @@ def text_of(asked: ModelRequest) -> str:
     return "\n".join([asked.system, *(one.content for one in asked.messages)])
 
 
-TOKENIZER = Tokenizer.from_file(str(installed("wordllama", _TOKENIZER, "")))
+TOKENIZER = Tokenizer.from_file(str(installed("wordllama", TOKENIZER_FILE, "")))
 
 
 def tokens(text: str) -> int:

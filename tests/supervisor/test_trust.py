@@ -1,6 +1,7 @@
 """``xmesh-sup trust``: a person sees which keys are believed, and decides."""
 
 import json
+from itertools import count
 from typing import Any
 
 import pytest
@@ -89,6 +90,13 @@ def test_a_key_is_added_by_hand_before_its_node_was_ever_seen(mesh: Mesh, pins: 
     assert pins.key(ONE.node_id) == ONE.public_key
     other = b64u(TWO.public_key)
     assert "another key pinned" in refused(mesh, "add", ONE.node_id, other, "--group", "lab")
+
+
+def test_a_key_that_begins_with_a_dash_is_no_option(mesh: Mesh, pins: Pins) -> None:
+    keys = (make_identity("dash").public_key for _ in count())
+    dashed = next(key for key in keys if b64u(key).startswith("-"))
+    mesh.json("trust", "add", ONE.node_id, b64u(dashed), "--group", "lab")
+    assert pins.key(ONE.node_id) == dashed
 
 
 def test_a_removed_node_is_unknown(mesh: Mesh, pins: Pins) -> None:

@@ -22,8 +22,8 @@ from xmesh_mesh.encoding.kernels import (
     unit,
 )
 
-_PACKAGE = "wordllama"
-_TOKENIZER = "l2_supercat_tokenizer_config.json"
+PACKAGE = "wordllama"
+TOKENIZER = "l2_supercat_tokenizer_config.json"
 _WEIGHTS = "l2_supercat_256.safetensors"
 _TENSOR = "embedding.weight"
 _FIX = 'pip install wordllama, or write [admission] encoder = "ngram"'
@@ -37,8 +37,8 @@ class StaticEncoder:
     def __init__(self) -> None:
         from tokenizers import Tokenizer
 
-        self._tokenizer: Any = Tokenizer.from_file(str(installed(_PACKAGE, _TOKENIZER, _FIX)))
-        self._weights = mapped(installed(_PACKAGE, _WEIGHTS, _FIX), _TENSOR)
+        self._tokenizer: Any = Tokenizer.from_file(str(installed(PACKAGE, TOKENIZER, _FIX)))
+        self._weights = mapped(installed(PACKAGE, _WEIGHTS, _FIX), _TENSOR)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         cut = [clean(text) for text in texts]

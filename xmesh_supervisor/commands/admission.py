@@ -21,12 +21,12 @@ How a peer judged what it heard: by which judge, what, how surely; how much of i
 often a model was asked a small question, and what sleeping saved, at the mean cost of its calls so
 far. With --should-wake or --should-sleep you say what it ought to have done with a record; that is
 kept as labelled data beside its memory. --recalibrate moves the peer's own numbers towards all that
-was said so; it takes effect at the peer's next start. --forget goes back to the shipped numbers."""
+was said so, from the next message on. --forget goes back to the shipped numbers."""
 EXAMPLE = (
     "xmesh-sup admission reviewer-01 --hours 24\n"
     "  xmesh-sup admission reviewer-01 --should-wake cmb-1a2b3c4d\n"
     "  xmesh-sup admission reviewer-01 --should-sleep cmb-1a2b3c4d --known\n"
-    "  xmesh-sup admission reviewer-01 --recalibrate && xmesh-sup restart reviewer-01"
+    "  xmesh-sup admission reviewer-01 --recalibrate"
 )
 EXITS = "0 done; 1 the memory cannot be read; 2 unknown name or record, or nothing to learn from"
 

@@ -41,9 +41,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     removed = _verb(verbs, "remove", "forget a node", "trust remove 01930f1e-7abc")
     for parser_ in (accepted, removed):
         parser_.add_argument("node", metavar="NODE", help=_NODE)
-    accepted.add_argument("--public-key", metavar="KEY", help="which key, where it has several")
+    accepted.add_argument(
+        "--public-key", type=str.strip, metavar="KEY", help="which key, where it has several"
+    )
     added.add_argument("node", metavar="NODE-ID", help="the node's whole id")
-    added.add_argument("public_key", metavar="PUBLIC-KEY", help="as its owner's keygen prints it")
+    added.add_argument(
+        "public_key", type=str.strip, metavar="PUBLIC-KEY", help="as its owner's keygen prints it"
+    )
     added.add_argument("--name", default="", metavar="N", help="what it calls itself")
     for parser_ in (listed, accepted, added, removed):
         parser_.add_argument("--group", metavar="G", help="needed where there are several")
