@@ -18,14 +18,19 @@ from admission_parts.views import Space, view
 
 from xmesh_mesh.encoding.kernels import Encoder, Vectors
 from xmesh_mesh.judging.decision import Bars, Calibration, Scale, concern_of, novelty_of
+from xmesh_mesh.judging.features import View
 from xmesh_mesh.judging.fit import Example
+from xmesh_mesh.judging.rarity import FILE, Common
+from xmesh_mesh.relevance import terms_of
 
 TARGET = Path(__file__).resolve().parents[1] / "xmesh_mesh" / "judging" / "calibration"
 LEARNT_FROM = "tests/admission (train split) and tests/relevance"
 FOLDS = 5
+# Stems of so few domains are not counted: theirs may be the domain at hand.
+RARE = 2
 # Streams are what a mesh sees; the others keep the judge from being fooled by traps and by brief
 # speakers. Openings before a peer that knows nothing have a score of their own.
-SHARES = {"stream": 1.0, "hard": 0.6, "terse": 0.4, "plain": 0.3, "alone": 0.5}
+SHARES = {"stream": 1.0, "hard": 0.6, "terse": 0.1, "plain": 0.3, "alone": 0.5}
 
 
 def main() -> int:
@@ -37,6 +42,8 @@ def main() -> int:
     parser.add_argument("--encoder", choices=["ngram", "static", "minilm"], help="this one only")
     wanted = parser.parse_args().encoder
     cases = train()
+    # Before any view is taken: views weigh words by it.
+    (TARGET / FILE).write_bytes(msgspec.json.encode(common(cases)) + b"\n")
     for name, encoder in open_all([wanted] if wanted else None).items():
         learnt = calibrate(cases, encoder)
         path = TARGET / f"{encoder.kernel}.json"
@@ -51,14 +58,26 @@ def train() -> list[sets.Case]:
     ]  # fmt: skip
 
 
+def common(cases: Sequence[sets.Case]) -> Common:
+    """Count in how many domains each stem occurs."""
+    domains: dict[str, set[str]] = {}
+    for case in cases:
+        for stem in terms_of([*case.message.texts.values(), case.charter]):
+            domains.setdefault(stem, set()).add(case.group)
+    counts = {stem: len(found) for stem, found in sorted(domains.items()) if len(found) > RARE}
+    return Common(len({case.group for case in cases}), counts)
+
+
 def calibrate(cases: Sequence[sets.Case], encoder: Encoder) -> Calibration:
     space = Space(encoder)
     names = np.array([case.set_name for case in cases])
     share = {name: SHARES[name] / (names == name).sum() for name in set(names)}
+    views = [view(case, space) for case in cases]
     examples = [
-        Example(dict(view(case, space).values), case.label, share[case.set_name]) for case in cases
+        Example(seen.before(seen.nearest), case.label, share[case.set_name])
+        for case, seen in zip(cases, views, strict=True)
     ]
-    concern, novelty = _unseen(cases, examples)
+    concern, novelty = _unseen(cases, views, examples)
     labels = np.array([case.label for case in cases])
     reply = np.array([case.thread.known for case in cases])
     scores = Scores(concern, novelty, labels, names, reply)
@@ -69,12 +88,15 @@ def _fit(examples: Sequence[Example], kernel: str) -> Calibration:
     """Learn the scores, with bars in the middle and no band."""
     middle = Bars(0.5, 0.5, 0.5)
     unknowing = [one for one in examples if one.values["alone"]]
-    learnt = (learn.alone(unknowing), learn.concern(examples), learn.novelty(examples))
+    knowing = [one for one in examples if not one.values["alone"]]
+    learnt = (learn.alone(unknowing), learn.concern(knowing), learn.novelty(knowing))
     alone, concern, novelty = (Scale(trees, middle, middle) for trees in learnt)
     return Calibration(kernel, LEARNT_FROM, alone, concern, novelty)
 
 
-def _unseen(cases: Sequence[sets.Case], examples: Sequence[Example]) -> tuple[Vectors, Vectors]:
+def _unseen(
+    cases: Sequence[sets.Case], views: Sequence[View], examples: Sequence[Example]
+) -> tuple[Vectors, Vectors]:
     """Return both scores of every case, each from a fit without its domain."""
     groups = list(dict.fromkeys(case.group for case in cases))
     concern, novelty = np.zeros(len(cases)), np.zeros(len(cases))
@@ -85,7 +107,7 @@ def _unseen(cases: Sequence[sets.Case], examples: Sequence[Example]) -> tuple[Ve
         for index, case in enumerate(cases):
             if case.group in out:
                 concern[index] = concern_of(examples[index].values, learnt)
-                novelty[index] = novelty_of(examples[index].values, learnt)
+                novelty[index], _ = novelty_of(views[index], learnt)
     return concern, novelty
 
 

@@ -16,7 +16,16 @@ from xmesh_mesh.encoder import ngram
 from xmesh_mesh.encoding.kernels import NGRAM, Encoder, EncoderAway
 from xmesh_mesh.judging.calibrations import shipped
 from xmesh_mesh.judging.decision import Calibration, Label, Opinion, opine
-from xmesh_mesh.judging.features import Anchor, FieldView, Message, Standing, Thread, View, look
+from xmesh_mesh.judging.features import (
+    Anchor,
+    FieldView,
+    Message,
+    Peer,
+    Standing,
+    Thread,
+    View,
+    look,
+)
 from xmesh_mesh.record import Record
 from xmesh_mesh.relevance import words_with
 
@@ -54,11 +63,12 @@ class Candidate:
 class Surroundings:
     """What the peer holds against it.
 
-    ``anchors``: newest admitted and own records, newest first, for the reference. ``thread``: the
-    records of the thread that one of the candidate's parents belongs to, empty for a first
-    message. ``known``: what else stands for what the peer knows and cares for, bounded.
-    ``standing``: what the author's newest records were to this peer. ``answers_own``: it replies
-    to a record of the peer's own; ``answers_foreign``: only to records that were foreign to it.
+    ``name``: the peer's own. ``anchors``: newest admitted and own records, newest first, for the
+    reference. ``thread``: the records of the thread that one of the candidate's parents belongs
+    to, empty for a first message. ``known``: what else stands for what the peer knows and cares
+    for, bounded. ``standing``: what the author's newest records were to this peer.
+    ``answers_own``: it replies to a record of the peer's own; ``answers_foreign``: only to records
+    that were foreign to it.
     """
 
     charter: str
@@ -66,6 +76,7 @@ class Surroundings:
     anchors: Sequence[Record]
     thread: Sequence[Record]
     known: Sequence[Anchor] = ()
+    name: str = ""
     standing: Standing = field(default_factory=Standing)
     answers_own: bool = False
     answers_foreign: bool = False
@@ -73,7 +84,11 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Insight:
-    """What the product's judge saw, for explanations and for learning."""
+    """What the product's judge saw, for explanations and for learning.
+
+    ``nearest`` is the anchor that concern was read off, ``known_by`` the one before which the
+    message is least new; ``values`` are those of the message and of ``known_by``.
+    """
 
     label: Label
     sure: bool
@@ -82,6 +97,7 @@ class Insight:
     kernel: str
     fields: tuple[FieldView, ...] = ()
     nearest: str = ""
+    known_by: str = ""
     anchors: tuple[str, ...] = ()
     values: Mapping[str, float] = field(default_factory=dict)
 
@@ -155,7 +171,8 @@ class Judge:
         thread = Thread(
             bool(surroundings.thread), surroundings.answers_own, surroundings.answers_foreign
         )
-        given = message, surroundings.charter, surroundings.weights, anchors, thread
+        peer = Peer(surroundings.charter, surroundings.weights, surroundings.name)
+        given = message, peer, anchors, thread
         try:
             return look(*given, self._encoder.encode), self._encoder.kernel, ""
         except EncoderAway as error:
@@ -168,7 +185,7 @@ judge = Judge()
 
 
 def anchor_of(record: Record, *, thread: bool = False, parent: bool = False) -> Anchor:
-    return Anchor(record.key, record.spoken(), thread, parent)
+    return Anchor(record.key, record.spoken(), thread, parent, record.created_by)
 
 
 def _known(record: Record, surroundings: Surroundings) -> list[Anchor]:
@@ -232,8 +249,9 @@ def _verdict(
             kernel=kernel,
             fields=view.fields,
             nearest=anchors[view.nearest].name if view.nearest >= 0 else "",
+            known_by=anchors[opinion.known_by].name if opinion.known_by >= 0 else "",
             anchors=tuple(anchor.name for anchor in anchors),
-            values=view.values,
+            values=view.before(opinion.known_by),
         ),
     )
 

@@ -33,9 +33,9 @@ class Anchors:
         self._held: OrderedDict[int, tuple[Record, Anchor]] = OrderedDict()
 
     def around(
-        self, record: Record, author: str, charter: str, weights: Mapping[str, float]
+        self, record: Record, author: str, name: str, charter: str, weights: Mapping[str, float]
     ) -> Surroundings:
-        """Return what a judge needs to know about ``record`` of ``author``."""
+        """Return what a judge needs to know about ``record`` of ``author``; ``name`` is its own."""
         known = self._memory.by_keys(record.all_parents())
         # A thread of rejected records only is none that this peer is in.
         inside = (
@@ -48,6 +48,7 @@ class Anchors:
         return Surroundings(
             charter=charter,
             weights=weights,
+            name=name,
             anchors=[one for one, _ in newest[: admission.ANCHORS]],
             thread=[one.record for one in inside if one.record and one.key != self._without],
             known=[

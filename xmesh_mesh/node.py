@@ -184,7 +184,7 @@ class Node:
             age_s=max(0, now_ms - record.created_ms) / 1000,
             directed=record.to == self.identity.node_id,
         )
-        held = self._anchors.around(record, author, self.charter, self.weights)
+        held = self._anchors.around(record, author, self.identity.name, self.charter, self.weights)
         return self.judge(candidate, held)
 
     def compose(

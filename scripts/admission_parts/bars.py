@@ -2,7 +2,7 @@
 
 First messages and replies have bars of their own, and the four are chosen together: those that fall
 least short, summed up, of what is wanted of streams and of hard cases (which are first messages).
-A peer that knows nothing yet has a bar too, under which one in seven of its tasks lies. The bands:
+A peer that knows nothing yet has a bar too, under which one in ten of its tasks lies. The bands:
 as narrow as they can be while at most 4 in 100 relevant messages lie below the low edges, and of
 those above the high edges 90 % are what the score says.
 """
@@ -15,14 +15,13 @@ from msgspec.structs import replace
 from xmesh_mesh.encoding.kernels import Vectors
 from xmesh_mesh.judging.decision import Bars, Calibration
 
-# Shares that wake, a little better than what is promised; and the share of hard cases judged right.
-WANTED = {"relevant": 0.965, "redundant": 0.22, "foreign": 0.04}
-HARD_WANTED = {"relevant": 0.86, "right": 0.57}
+# Shares that should wake; and the share of hard cases that should be judged right.
+WANTED = {"relevant": 0.95, "redundant": 0.25, "foreign": 0.05}
+HARD_WANTED = {"relevant": 0.86, "right": 0.6}
 # How much it counts that a share falls short: a relevant message slept through costs more than a
-# call in vain. Streams of brief speakers count a little, since somebody may be brief.
-COUNTS = {"relevant": 12.0, "redundant": 2.0, "foreign": 4.0}
-HARD_COUNTS, TERSE_COUNTS = 1.0, 0.1
-ALONE_MISSED = 0.15
+# call in vain.
+COUNTS = {"relevant": 12.0, "redundant": 2.0, "foreign": 6.0}
+ALONE_MISSED = 0.1
 # The highest bar that a reply's concern may meet: more likely foreign than not.
 EVEN = 0.5
 MISSED, CERTAIN = 0.04, 0.90
@@ -50,7 +49,7 @@ class Scores:
 
 def choose(learnt: Calibration, scores: Scores) -> Calibration:
     """Return ``learnt`` with its bars and bands."""
-    heard = scores.of("stream", "terse", "hard")
+    heard = scores.of("stream", "hard")
     first, reply = heard.only(~heard.reply), heard.only(heard.reply)
     at_first, at_reply = _best(_grid(first), _grid(reply), first, reply)
     unknown = scores.of("alone", "plain")
@@ -90,17 +89,16 @@ def _best(
     firsts: Vectors, replies: Vectors, first: Scores, reply: Scores
 ) -> tuple[Vectors, Vectors]:
     short = _short_of_hard(firsts, first)[:, None] + np.zeros((1, len(replies)))
-    for name, counts in (("stream", 1.0), ("terse", TERSE_COUNTS)):
-        for label, wanted in WANTED.items():
-            woken, count = np.zeros((len(firsts), len(replies))), 0
-            for axis, pairs, scores in ((0, firsts, first), (1, replies, reply)):
-                cases = scores.of(name).only(scores.of(name).label == label)
-                woken = woken + np.expand_dims(_woken(pairs, cases).sum(axis=1), 1 - axis)
-                count += len(cases.label)
-            share = woken / max(1, count)
-            missing = wanted - share if label == "relevant" else share - wanted
-            # Better than wanted is better still, a little.
-            short += counts * COUNTS[label] * (np.maximum(0.0, missing) + 0.05 * missing)
+    for label, wanted in WANTED.items():
+        woken, count = np.zeros((len(firsts), len(replies))), 0
+        for axis, pairs, scores in ((0, firsts, first), (1, replies, reply)):
+            cases = scores.of("stream").only(scores.of("stream").label == label)
+            woken = woken + np.expand_dims(_woken(pairs, cases).sum(axis=1), 1 - axis)
+            count += len(cases.label)
+        share = woken / max(1, count)
+        missing = wanted - share if label == "relevant" else share - wanted
+        # Better than wanted is better still, a little.
+        short += COUNTS[label] * (np.maximum(0.0, missing) + 0.05 * missing)
     # Who answers is foreign only where that is likelier than not.
     short[:, replies[:, 0] > EVEN] = np.inf
     where = np.unravel_index(int(short.argmin()), short.shape)
@@ -116,7 +114,7 @@ def _short_of_hard(pairs: Vectors, scores: Scores) -> Vectors:
     right = (woken & relevant) | (mine & ~woken & redundant) | (~mine & foreign)
     missing = np.maximum(0.0, HARD_WANTED["relevant"] - woken[:, relevant].mean(axis=1))
     wrong = np.maximum(0.0, HARD_WANTED["right"] - right.mean(axis=1))
-    return HARD_COUNTS * (missing + wrong)
+    return missing + wrong
 
 
 def _mine(scores: Scores) -> tuple[Vectors, _Flags, _Flags]:

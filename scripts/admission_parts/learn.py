@@ -1,4 +1,4 @@
-"""Learning the scores of a kernel: gradient-boosted trees, monotone in what memory brings."""
+"""Learning the scores of a kernel: gradient-boosted trees, with the signs that must hold."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,21 +6,23 @@ from typing import Any
 import lightgbm
 import numpy as np
 
-from xmesh_mesh.judging.features import NOT_LEARNT, SURFACE
+from xmesh_mesh.judging.features import OF_CONCERN, OF_NOVELTY
 from xmesh_mesh.judging.fit import Example, Kind, sign
 from xmesh_mesh.judging.trees import LEAF, Trees
 
-ROUNDS = 150
+ROUNDS = 200
 # A few hundred messages to a peer that knows nothing bear less, and only its charter says anything.
 _ALONE = {"num_leaves": 4}
 _ALONE_ROUNDS = 120
 _ALONE_KNOWS = (
-    "charter_sim", "charter_field", "charter_words", "excluded_sim", "excludes", "long",
-    "other_language",
+    "charter_sim", "charter_whole", "charter_field", "charter_words", "charter_rare",
+    "excluded_sim", "excludes", "everyday", "long", "other_language",
 )  # fmt: skip
 _SETTINGS = {
     "objective": "binary",
-    "num_leaves": 12,
+    "num_leaves": 16,
+    # All rows go down all trees together, as far as the deepest goes.
+    "max_depth": 7,
     "learning_rate": 0.06,
     "min_data_in_leaf": 20,
     "lambda_l2": 5.0,
@@ -45,15 +47,13 @@ def alone(examples: Sequence[Example]) -> Trees:
 
 def concern(examples: Sequence[Example]) -> Trees:
     wanted = [one.label != "foreign" for one in examples]
-    names = sorted(set(examples[0].values) - NOT_LEARNT - set(SURFACE))
-    return _learn(names, examples, wanted, [one.weight for one in examples], "concern")
+    return _learn(OF_CONCERN, examples, wanted, [one.weight for one in examples], "concern")
 
 
 def novelty(examples: Sequence[Example]) -> Trees:
     mine = [one for one in examples if one.label != "foreign"]
     wanted = [one.label == "relevant" for one in mine]
-    names = sorted(set(examples[0].values) - NOT_LEARNT)
-    return _learn(names, mine, wanted, [one.weight for one in mine], "novelty")
+    return _learn(OF_NOVELTY, mine, wanted, [one.weight for one in mine], "novelty")
 
 
 def _learn(

@@ -32,6 +32,7 @@ class Case:
     group: str
     kind: str
     label: Label
+    peer: str
     charter: str
     weights: Mapping[str, float]
     message: Message
@@ -58,6 +59,7 @@ def _hard_case(row: Mapping[str, Any]) -> Case:
         group=row["domain"],
         kind=row["kind"],
         label=row["label"],
+        peer=row["peer"]["role"],
         charter=row["peer"]["charter"],
         weights=row["peer"].get("weights", {}),
         message=Message(spoken(row["message"])),
@@ -116,6 +118,7 @@ class _Memory:
     texts: dict[str, dict[str, str]] = field(default_factory=dict)
     was: dict[str, Label] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
+    author: dict[str, str] = field(default_factory=dict)
     thread: dict[str, str] = field(default_factory=dict)
     said: dict[str, list[Label]] = field(default_factory=dict)
 
@@ -126,6 +129,7 @@ class _Memory:
     def keep(self, row: Mapping[str, Any], label: Label, *, own: bool) -> None:
         key = row["id"]
         self.texts[key], self.was[key] = spoken(row["message"]), label
+        self.author[key] = row["from"]
         self.thread[key] = next((self.thread[p] for p in row["parents"] if p in self.thread), key)
         if own:
             self.own.add(key)
@@ -148,7 +152,7 @@ class _Memory:
     def anchors(self, parents: Sequence[str]) -> Iterator[Anchor]:
         inside = self.inside(parents)
         for key in dict.fromkeys([*inside, *self._known()[-_NEWEST:]]):
-            yield Anchor(key, self.texts[key], key in inside, key in parents, key in self.own)
+            yield Anchor(key, self.texts[key], key in inside, key in parents, self.author[key])
 
     def _known(self) -> list[str]:
         return [key for key, label in self.was.items() if label == "relevant"]
@@ -185,6 +189,7 @@ def _case(
         group=task,
         kind=kind,
         label=row["label"][peer["name"]],
+        peer=peer["name"],
         charter=peer["charter"],
         weights=peer.get("weights", {}),
         message=Message(spoken(row["message"])),
@@ -208,6 +213,7 @@ def plain() -> list[Case]:
             group=f"plain-{number % 5}",
             kind="plain",
             label=label,
+            peer=settings.identity.name,
             charter=settings.identity.charter,
             weights=settings.role_weights,
             message=Message(spoken(texts)),

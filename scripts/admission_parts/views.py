@@ -6,7 +6,7 @@ import numpy as np
 from admission_parts.sets import Case
 
 from xmesh_mesh.encoding.kernels import Encoder, Vectors
-from xmesh_mesh.judging.features import View, look
+from xmesh_mesh.judging.features import Peer, View, look
 
 
 class Space:
@@ -24,4 +24,5 @@ class Space:
 
 
 def view(case: Case, space: Space) -> View:
-    return look(case.message, case.charter, case.weights, case.anchors, case.thread, space)
+    peer = Peer(case.charter, case.weights, case.peer)
+    return look(case.message, peer, case.anchors, case.thread, space)

@@ -97,7 +97,7 @@ def _judgements(own: Node, author: Identity, judge: Judge, *, long: bool = False
     for _ in range(_RECEIVED):
         record = _signed(author, None if long else next(_SAID))
         began = time.perf_counter()
-        held = anchors.around(record, author.node_id, own.charter, own.weights)
+        held = anchors.around(record, author.node_id, own.identity.name, own.charter, own.weights)
         judge(Candidate(record, 0.0, directed=False), held)
         took_ms.append((time.perf_counter() - began) * 1000)
     return took_ms

@@ -24,7 +24,7 @@ def test_own_and_answered_records_stay_anchors_when_many_newer_ones_come(tmp_pat
         me.memory.finish_wake(assertion_id(answered), "emitted", "", now_ms=NOW)
         for number in range(NEWEST + 20):
             store(me.memory, WRITER.says(f"other news {number}"))
-        found = Anchors(me.memory).around(WRITER.says("x"), "somebody", "", {})
+        found = Anchors(me.memory).around(WRITER.says("x"), "somebody", "me", "", {})
         keys = {anchor.name for anchor in found.known}
         assert {own.key, answered.key} <= keys
         assert len(keys) <= NEWEST + OWN + ANSWERED
@@ -34,7 +34,7 @@ def test_own_and_answered_records_stay_anchors_when_many_newer_ones_come(tmp_pat
 def test_rejected_records_are_no_anchors(tmp_path: Path) -> None:
     with node(tmp_path, WRITER) as me:
         deliver(me, WRITER, WRITER.says("bake sourdough bread on sunday"))
-        assert Anchors(me.memory).around(WRITER.says("x"), WRITER.node_id, "", {}).known == []
+        assert Anchors(me.memory).around(WRITER.says("x"), WRITER.node_id, "me", "", {}).known == []
 
 
 def test_a_memory_of_the_version_before_is_taken_over(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = ["HostEncoder"]
 PAUSE_S = 10.0
 TIMEOUT_S = 1.0
 CACHED_TEXTS = 1_000
+_Row: TypeAlias = np.ndarray[Any, np.dtype[np.float16]]
 
 
 class HostEncoder:
@@ -46,16 +48,17 @@ class HostEncoder:
         self._quiet_until = 0.0
         self._why = ""
         self._connection: socket.socket | None = None
-        self._held: OrderedDict[str, np.ndarray[tuple[int], np.dtype[np.float16]]] = OrderedDict()
+        self._held: OrderedDict[str, _Row] = OrderedDict()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """See ``kernels.Encoder``; EncoderAway during the pause after a failure, too."""
         cut = [text[:MAX_CHARACTERS] for text in texts]
         missing = [text for text in dict.fromkeys(cut) if text not in self._held]
-        fresh: dict[str, Vectors] = {}
+        fresh: dict[str, _Row] = {}
         for start in range(0, len(missing), MAX_TEXTS):
             batch = missing[start : start + MAX_TEXTS]
-            fresh.update(zip(batch, self._asked(batch), strict=True))
+            # Halved at once, so that a text has the same vector the first time and ever after.
+            fresh.update(zip(batch, self._asked(batch).astype(np.float16), strict=True))
         if not cut:
             return np.zeros((0, 0), dtype=np.float32)
         found = np.array([fresh[text] if text in fresh else self._hit(text) for text in cut])
@@ -67,12 +70,12 @@ class HostEncoder:
             self._connection.close()
             self._connection = None
 
-    def _hit(self, text: str) -> Vectors:
+    def _hit(self, text: str) -> _Row:
         self._held.move_to_end(text)
-        return self._held[text].astype(np.float32)
+        return self._held[text]
 
-    def _keep(self, fresh: dict[str, Vectors]) -> None:
-        self._held.update((text, row.astype(np.float16)) for text, row in fresh.items())
+    def _keep(self, fresh: dict[str, _Row]) -> None:
+        self._held.update(fresh)
         while len(self._held) > CACHED_TEXTS:
             self._held.popitem(last=False)
 

@@ -31,7 +31,8 @@ def shipped(kernel: str) -> Calibration:
 def own_calibration(path: Path, kernel: str) -> Calibration | None:
     """Return a peer's own calibration for this kernel, None where it has none.
 
-    Raises StoreError where the file is there and cannot be used.
+    Raises StoreError where the file is there and cannot be used, or was learnt for a judge that
+    looked at other things.
     """
     try:
         data = path.read_bytes()[: MAX_BYTES + 1]
@@ -45,4 +46,17 @@ def own_calibration(path: Path, kernel: str) -> Calibration | None:
         raise StoreError(
             f"it is no calibration: {error}", where=str(path), fix="remove the file"
         ) from error
-    return found if found.kernel == kernel else None
+    if found.kernel != kernel:
+        return None
+    if _names(found) != _names(shipped(kernel)):
+        raise StoreError(
+            "it was learnt for another version of the judge",
+            where=str(path),
+            fix="xmesh-sup admission PEER --recalibrate, or --forget",
+        )
+    return found
+
+
+def _names(calibration: Calibration) -> list[list[str]]:
+    scales = (calibration.alone, calibration.concern, calibration.novelty)
+    return [scale.trees.names for scale in scales]

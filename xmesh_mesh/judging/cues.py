@@ -37,6 +37,13 @@ _RESTATING = _any(
     "so", "thus", "hence", "therefore", "that is", "i\\.e", "in other words", "as said", "again",
     "as you say", "means", "still", "also", "donc", "daher", "quindi", "dus",
 )  # fmt: skip
+_DELIVERING = _any(
+    "here (?:is|are)", "done", "ready", "finished", "completed?", "attached", "drafted", "written",
+    "fixed", "repaired", "built", "merged", "deployed", "delivered", "sent", "tested", "checked",
+    "reviewed", "approved", "signed", "ordered", "booked", "paid", "installed", "arrived",
+    "declined?", r"refus\w+", "cannot", "can't", "fertig", "erledigt", "termin\u00e9e?s?", "fait",
+    "hecho", "listo", "fatto", "pronto", "klaar", "gotowe",
+)  # fmt: skip
 _COURTESY = _any(
     "thanks?", "thank you", "noted", "agreed?", "ok(?:ay)?", "good", "great", "nice", "fine",
     "understood", "right", "true", "merci", "danke", "gracias", "grazie", "dank",
@@ -78,6 +85,7 @@ class Cues:
     names: frozenset[str]
     negated: bool
     change: int
+    delivering: int
     restating: int
     courtesy: int
     question: bool
@@ -98,6 +106,7 @@ def _cues(text: str) -> Cues:
         names=_names(text),
         negated=bool(_NEGATION.search(text)),
         change=len(_CHANGE.findall(text)),
+        delivering=len(_DELIVERING.findall(text)),
         restating=len(_RESTATING.findall(text)),
         courtesy=len(_COURTESY.findall(text)),
         question="?" in text,

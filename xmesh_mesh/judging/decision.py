@@ -8,11 +8,11 @@
 heavy the fields are in which the message speaks.
 
 Some things are no matter of degree: what says nothing that one anchor does not say is redundant;
-a number in digits that no anchor has makes a message new, and so does it that none is near.
+a number in digits that no anchor has makes a message new.
 
-A reply in a known thread has bars of its own. A peer that knows nothing yet has only its charter to
-go by, and a score of its own for that. From then on, with more memory concern never falls and
-novelty never rises.
+Concern is read off all values and the nearest anchor. Novelty is read off each anchor by itself,
+and is the least of those: with more memory it never rises. A reply in a known thread has bars of
+its own. A peer that knows nothing yet has only its charter to go by, and a score of its own.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,10 @@ from math import exp
 from typing import Literal, TypeAlias
 
 import msgspec
+import numpy as np
 
 from xmesh_mesh.judging.features import View
+from xmesh_mesh.judging.pairs import PAIR
 from xmesh_mesh.judging.trees import Trees
 
 __all__ = [
@@ -47,9 +49,6 @@ FEW_WORDS = 0.05
 # How much it adds to the exponent that a message speaks in fields which weigh e times the average.
 # Not learnt: what a peer listens to is its owner's wish, and labels say nothing of it.
 EMPHASIS = 0.5
-
-# So far off is the nearest anchor of a message that nothing known is about.
-NOTHING_NEAR = 0.99
 
 Label: TypeAlias = Literal["relevant", "redundant", "foreign"]
 
@@ -93,24 +92,27 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """``sure`` is False inside a band; ``label`` is then only a leaning."""
+    """``sure`` is False inside a band; ``label`` is then only a leaning. ``known_by`` is the index
+    of the anchor before which the message is least new, -1 where there is none."""
 
     label: Label
     concern: float
     novelty: float
     sure: bool
+    known_by: int = -1
 
 
 def opine(view: View, calibration: Calibration) -> Opinion:
     concern = concern_of(view.values, calibration)
-    novelty = novelty_of(view.values, calibration)
+    novelty, known_by = novelty_of(view, calibration)
     if view.repeats:
-        return Opinion("redundant", concern, 0.0, sure=True)
+        return Opinion("redundant", concern, 0.0, sure=True, known_by=known_by)
     by_concern = calibration.of_concern(view.values).bars(view.values)
     by_novelty = calibration.novelty.bars(view.values)
     mine, new = concern >= by_concern.bar, novelty >= by_novelty.bar
     label: Label = "foreign" if not mine else "relevant" if new else "redundant"
-    return Opinion(label, concern, novelty, _is_sure(concern, novelty, by_concern, by_novelty))
+    sure = _is_sure(concern, novelty, by_concern, by_novelty)
+    return Opinion(label, concern, novelty, sure, known_by)
 
 
 def concern_of(values: Mapping[str, float], calibration: Calibration) -> float:
@@ -123,11 +125,23 @@ def concern_of(values: Mapping[str, float], calibration: Calibration) -> float:
     return score(values, calibration.of_concern(values), EMPHASIS * values["emphasis"])
 
 
-def novelty_of(values: Mapping[str, float], calibration: Calibration) -> float:
-    """Return the score, 1 where something is new beyond doubt; never more with more anchors."""
-    if values["digits_new"] or values["far"] > NOTHING_NEAR:
-        return 1.0
-    return score(values, calibration.novelty)
+def novelty_of(view: View, calibration: Calibration) -> tuple[float, int]:
+    """Return the score and the anchor that makes it least; 1 and -1 where nothing is known.
+
+    A score of 1 also where something is new beyond doubt. It never rises with more anchors.
+    """
+    if not len(view.pairs):
+        return 1.0, -1
+    scale = calibration.novelty
+    names = scale.trees.names
+    rows = np.tile([view.values.get(name, 0.0) for name in names], (len(view.pairs), 1))
+    for column, name in enumerate(names):
+        if name in PAIR:
+            rows[:, column] = view.pairs[:, PAIR.index(name)]
+    lean = np.array([scale.lean.get(name, 0.0) for name in names])
+    exponents = scale.trees.exponents(rows) + rows @ lean + scale.bias
+    least = int(exponents.argmin())
+    return 1.0 if view.values["digits_new"] else _sigmoid(float(exponents[least])), least
 
 
 def _is_sure(concern: float, novelty: float, by_concern: Bars, by_novelty: Bars) -> bool:
@@ -149,4 +163,8 @@ def score(values: Mapping[str, float], scale: Scale, more: float = 0.0) -> float
     """Return a score between 0 and 1; ``more`` is added to its exponent."""
     total = scale.trees.exponent(values) + scale.bias + more
     total += sum(c * values.get(name, 0.0) for name, c in scale.lean.items())
-    return 1.0 / (1.0 + exp(-max(-50.0, min(50.0, total))))
+    return _sigmoid(total)
+
+
+def _sigmoid(exponent: float) -> float:
+    return 1.0 / (1.0 + exp(-max(-50.0, min(50.0, exponent))))

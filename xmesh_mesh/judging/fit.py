@@ -1,12 +1,12 @@
 """Learning from a peer's own lessons: a correction on top of the shipped scores.
 
 A logistic regression whose start is the shipped score and whose pull away from it is small: a dozen
-lessons move a score visibly, and what no lesson is about stays. Values that grow or shrink with
-memory may only pull the way that ``features`` states, so that monotony stays a property of the
-numbers and not of luck. Numpy only, deterministic.
+lessons move a score visibly, and what no lesson is about stays. Values with a sign (``sign``) may
+only pull that way, so that monotony stays a property of the numbers and not of luck. Numpy only,
+deterministic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -27,11 +27,15 @@ _RATE = 0.05
 
 _FOR_CONCERN = frozenset({"charter_sim", "charter_field", "charter_words", "news"})
 _AGAINST_CONCERN = frozenset({"excluded_sim", "foreigner", "answers_foreign", "long"})
+_SIGNS: Mapping[Kind, Mapping[str, int]] = {
+    "concern": {**dict.fromkeys(_FOR_CONCERN, 1), **dict.fromkeys(_AGAINST_CONCERN, -1)},
+    "novelty": {**dict.fromkeys(RISING, -1), **dict.fromkeys(FALLING, 1)},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A view's values, what a reader said of it, and how much it counts."""
+    """A view's values before one anchor, what a reader said of it, and how much it counts."""
 
     values: dict[str, float]
     label: Label
@@ -40,13 +44,7 @@ class Example:
 
 def sign(name: str, kind: Kind) -> int:
     """Return 1 where the score must never fall as the value rises, -1 where never rise, else 0."""
-    if name in RISING:
-        return 1 if kind == "concern" else -1
-    if name in FALLING:
-        return -1 if kind == "concern" else 1
-    if kind == "novelty":
-        return 0
-    return (name in _FOR_CONCERN) - (name in _AGAINST_CONCERN)
+    return _SIGNS[kind].get(name, 0)
 
 
 def adapt(calibration: Calibration, lessons: Sequence[Example], learnt_from: str) -> Calibration:

@@ -1,20 +1,24 @@
 """Boosted decision trees: what a judge's scores are made of, as numbers that travel in a file.
 
 A tree asks for one value at a time and ends in a leaf; the exponent of a score is the sum of the
-leaves that a view ends in. Monotone trees (``scripts/calibrate-admission`` makes no others) answer
-a rising value with a rising sum, so the judge's promises hold for every view, seen or not.
+leaves that a view ends in. Where ``scripts/calibrate-admission`` asked for monotone trees, a rising
+value is answered with a rising sum, so the judge's promises hold for every view, seen or not.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["LEAF", "Trees"]
 
 LEAF = -1
 
 
-class Trees(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Trees(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """All nodes of all trees, side by side; ``roots`` says where each tree begins.
 
     Node n is a leaf where ``asks[n]`` is LEAF. Else it asks for the value named
@@ -49,14 +53,35 @@ class Trees(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def exponent(self, values: Mapping[str, float]) -> float:
         """Return the sum of the leaves; a value that is missing counts as 0."""
         given = [values.get(name, 0.0) for name in self.names]
-        asks, bound, low, high = self.asks, self.bound, self.low, self.high
-        total = 0.0
-        for root in self.roots:
-            node = root
-            while (asked := asks[node]) != LEAF:
-                node = low[node] if given[asked] <= bound[node] else high[node]
-            total += self.worth[node]
-        return total
+        return float(self.exponents(np.array([given]))[0])
+
+    def exponents(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum of the leaves for each row; a column for each of ``names``."""
+        asks, bound, after, worth, roots, depth = self._arrays
+        nodes = np.repeat(roots[None, :], len(rows), axis=0)
+        flat = rows.ravel()
+        begins = (np.arange(len(rows)) * rows.shape[1])[:, None]
+        for _ in range(depth):
+            is_more = flat.take(begins + asks.take(nodes)) > bound.take(nodes)
+            nodes = after.take(2 * nodes + is_more)
+        found: NDArray[np.float64] = worth.take(nodes).sum(axis=1)
+        return found
+
+    @cached_property
+    def _arrays(self) -> tuple[Any, ...]:
+        """All nodes as arrays, and how deep the deepest lies. Node n leads to ``after[2 * n]``, or
+        where the value is more than its bound to the one behind that; a leaf leads to itself."""
+        own = np.arange(len(self.asks))
+        leaf = np.array(self.asks) == LEAF
+        low, high = (np.where(leaf, own, side) for side in (self.low, self.high))
+        depths = np.zeros(len(self.asks), dtype=int)
+        for node in reversed(own):
+            if not leaf[node]:
+                depths[node] = 1 + max(depths[low[node]], depths[high[node]])
+        asks = np.where(leaf, 0, self.asks)
+        bound, worth, roots = (np.array(part) for part in (self.bound, self.worth, self.roots))
+        after = np.column_stack([low, high]).ravel()
+        return asks, bound, after, worth, roots, int(depths.max(initial=0))
 
     def pulls(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return how far each value moved the sum off its average; together all of that way."""

@@ -166,6 +166,7 @@ def _recalibrate(root: RuntimeDir, args: argparse.Namespace) -> None:
     import msgspec
 
     from xmesh_mesh.judging.calibrations import shipped
+    from xmesh_mesh.judging.features import NAMES
     from xmesh_mesh.judging.fit import Example, adapt
     from xmesh_mesh.paths import write_atomic
     from xmesh_supervisor.lessons import read
@@ -177,8 +178,14 @@ def _recalibrate(root: RuntimeDir, args: argparse.Namespace) -> None:
             fix=f"xmesh-sup admission {args.peer} --should-wake ID, or --should-sleep ID",
         )
     kernel = lessons[-1].kernel
-    fitting = [one for one in lessons if one.kernel == kernel]
     base = shipped(kernel)
+    # Lessons from before an update may be about what the judge looks at no more.
+    fitting = [one for one in lessons if one.kernel == kernel and set(one.values) <= NAMES]
+    if not fitting:
+        raise UsageError(
+            f"none of {args.peer}'s {len(lessons)} lessons is about this version of the judge",
+            fix=f"xmesh-sup admission {args.peer} --should-wake ID, or --should-sleep ID, again",
+        )
     examples = [Example({**one.values}, one.label) for one in fitting]
     learnt = adapt(base, examples, f"{base.learnt_from}; {len(fitting)} lessons of its own")
     learnt = msgspec.structs.replace(learnt, kernel=kernel)

@@ -110,7 +110,11 @@ def _judged(
         return own or shipped(kernel)
 
     held = Anchors(memory, without=case.record.key).around(
-        case.record, case.author, settings.identity.charter, settings.role_weights
+        case.record,
+        case.author,
+        settings.identity.name,
+        settings.identity.charter,
+        settings.role_weights,
     )
     verdict = Judge(_encoder(root, plan), calibration)(Candidate(case.record, 0.0, False), held)
     return verdict, calibration(verdict.insight.kernel) if verdict.insight else None
@@ -149,10 +153,12 @@ def _as_text(
         return
     write("")
     write(table([("FIELD", "DRIFT", "CHARTER", "NEAREST", "WEIGHT", "KNOWN"), *_rows(verdict)]))
-    nearest = memory.by_keys([insight.nearest]) if insight.nearest else []
-    if nearest and nearest[0].record:
-        said = "; ".join(nearest[0].record.spoken().values())
-        write(f"\nnearest in all: {short(insight.nearest)} {visible(said)[:160]}")
+    write("")
+    for what, key in (("nearest in all", insight.nearest), ("least new before", insight.known_by)):
+        found = memory.by_keys([key]) if key else []
+        if found and found[0].record:
+            said = "; ".join(found[0].record.spoken().values())
+            write(f"{what}: {short(key)} {visible(said)[:160]}")
     for name, text in _weighed(insight, calibration).items():
         write(f"{name}: {text}")
     write(f"for another verdict: {_otherwise(verdict, insight)}")

@@ -1,6 +1,7 @@
 """Boosted trees in a file: what they answer, and that what does not fit together is refused."""
 
 import msgspec
+import numpy as np
 import pytest
 
 from xmesh_mesh.judging.trees import LEAF, Trees
@@ -30,6 +31,14 @@ def test_the_exponent_is_the_sum_of_the_leaves(values: dict[str, float], exponen
     assert TREES.exponent(values) == pytest.approx(exponent)
     # Each value's pull is what it moved on the way from the averages to the leaves.
     assert sum(TREES.pulls(values).values()) == pytest.approx(exponent - 0.6)
+
+
+def test_many_rows_are_answered_as_each_by_itself() -> None:
+    rows = [[near, news] for near in (0.1, 0.2, 0.3, 0.5, 0.7) for news in (-1.0, 0.0, 0.5)]
+    each = [TREES.exponent({"near": near, "news": news}) for near, news in rows]
+    assert list(TREES.exponents(np.array(rows))) == pytest.approx(each)
+    assert each[0] == -1.0
+    assert each[-1] == 3.5
 
 
 def test_a_value_that_was_not_asked_for_pulls_nothing() -> None:
