@@ -198,10 +198,15 @@ def look(
     )
     nearest = int((pairs[:, _COSINE] + pairs[:, _COVERED]).argmax()) if len(pairs) else -1
     charter = cues(peer.charter)
+    # All that is said in memory, and of that in the thread.
+    interest = frozenset[str]().union(*(one.stems for one in known))
+    inside = frozenset[str]().union(
+        *(one.stems for one, anchor in zip(known, anchors, strict=True) if anchor.thread)
+    )
     values = {
         **_similar(vectors, share, anchors),
-        **_lexical(text, known, charter.stems),
-        **_rare(spoken, share, charter.stems, known, anchors),
+        **_lexical(text, known, interest, charter.stems),
+        **_rare(spoken, share, charter.stems, interest, inside),
         **_surface(message, names, weights, text, charter.language),
         **_names(whole(message.texts), peer.name, anchors),
         **_near(pairs, nearest, vectors),
@@ -210,7 +215,6 @@ def look(
         "answers_foreign": float(thread.answers_foreign),
         "alone": float(not anchors),
     }
-    interest = frozenset[str]().union(*(one.stems for one in known))
     values["charter_words"], _, shared = affinity(spoken, charter.stems, weights)
     values["memory_words"], _, also = affinity(spoken, interest, weights)
     return View(
@@ -325,29 +329,34 @@ def _near(pairs: Rows, nearest: int, vectors: _Vectors) -> dict[str, float]:
     }
 
 
-def _lexical(text: Cues, known: Sequence[Cues], charter: frozenset[str]) -> dict[str, float]:
+def _lexical(
+    text: Cues, known: Sequence[Cues], stems: frozenset[str], charter: frozenset[str]
+) -> dict[str, float]:
     size = max(1, len(text.stems))
-    stems = frozenset[str]().union(*(one.stems for one in known))
     numbers = frozenset[float]().union(*(one.numbers for one in known))
-    names = stems.union(*(one.names for one in known))
-    common = max((len(text.stems & one.stems) for one in known), default=0)
-    exact = len(text.names & names) + sum(number > 3 for number in text.numbers & numbers)
+    names = text.names & stems.union(*(one.names for one in known))
+    shared = [text.stems & one.stems for one in known]
+    common = max(map(len, shared), default=0)
+    exact = len(names) + sum(number > 3 for number in text.numbers & numbers)
     new = len(text.stems - stems)
     says = weight_of(text.stems) or 1.0
     return {
         "exact": min(3, exact) / 3,
         "memory_rarest": max((rarity(one) for one in text.stems & (stems | charter)), default=0.0),
-        "memory_best": max((weight_of(text.stems & one.stems) for one in known), default=0.0)
-        / says**0.5,
+        "memory_best": max(map(weight_of, shared), default=0.0) / says**0.5,
         "rare": says / size,
         "words_new": new / size,
         "words_far": 1.0 - common / size,
         "stems_new": log1p(new) / 3,
         "numbers_new": float(bool(text.numbers - numbers)),
         "digits_new": float(bool(text.digits - numbers)),
-        "names_new": float(bool(text.names - names)),
+        "names_new": float(names != text.names),
         "polarity_new": float(
-            all(one.negated != text.negated for one in known if len(one.stems & text.stems) >= 2)
+            all(
+                one.negated != text.negated
+                for one, both in zip(known, shared, strict=True)
+                if len(both) >= 2
+            )
         ),
     }
 
@@ -356,16 +365,11 @@ def _rare(
     spoken: Mapping[str, str],
     share: Vectors,
     charter: frozenset[str],
-    known: Sequence[Cues],
-    anchors: Sequence[Anchor],
+    memory: frozenset[str],
+    thread: frozenset[str],
 ) -> dict[str, float]:
     """Return how much of what each field says is said there too, heard by the fields' weights."""
-    pairs = list(zip(known, anchors, strict=True))
-    there = {
-        "charter_rare": charter,
-        "memory_rare": frozenset[str]().union(*(one.stems for one in known)),
-        "thread_rare": frozenset[str]().union(*(one.stems for one, a in pairs if a.thread)),
-    }
+    there = {"charter_rare": charter, "memory_rare": memory, "thread_rare": thread}
     stems = [terms(text) for text in spoken.values()]
     says = [weight_of(one) or 1.0 for one in stems]
     return {

@@ -7,7 +7,7 @@ script writes it. Stems of one or two domains are left out: they are as rare as 
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
-from math import log
+from math import fsum, log
 
 import msgspec
 
@@ -29,7 +29,8 @@ def rarity(stem: str) -> float:
 def weight_of(stems: Iterable[str]) -> float:
     """Return the sum of the stems' rarities."""
     known = _rarities()
-    return sum(known.get(stem, 1.0) for stem in stems)
+    # Exact, so that the order of a set does not show.
+    return fsum(known.get(stem, 1.0) for stem in stems)
 
 
 @lru_cache(maxsize=1)
