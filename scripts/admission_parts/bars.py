@@ -54,7 +54,8 @@ def choose(learnt: Calibration, scores: Scores) -> Calibration:
     at_first, at_reply = _best(_grid(first), _grid(reply), first, reply)
     unknown = scores.of("alone", "plain")
     missed = np.quantile(unknown.concern[unknown.label != "foreign"], ALONE_MISSED)
-    alone = _banded(float(missed), *_mine(unknown))
+    # Its task may be in words of its own: before it knows anything, it is never sure of a stranger.
+    alone = replace(_banded(float(missed), *_mine(unknown)), low=0.0)
     return replace(
         learnt,
         alone=replace(learnt.alone, first=alone, reply=alone),
