@@ -155,8 +155,9 @@ async def test_a_member_that_was_superseded_while_stopped_is_told(bus: BusProces
     await until(lambda: isinstance(first._ended or second._ended, CollisionError))
     assert any(isinstance(result, CollisionError) for result in results)
     loser = first if first._ended else second
-    with pytest.raises(CollisionError):
-        await anext(loser.deliveries())
+    if loser is first:  # the other was told when it wanted in, and is closed
+        with pytest.raises(CollisionError):
+            await anext(loser.deliveries())
     with pytest.raises(CollisionError):
         await loser.publish(new_assertion(), b"x")
     await first.close()
