@@ -21,7 +21,7 @@ from admission_parts.views import Space, view
 from xmesh_mesh.encoding.kernels import Encoder
 from xmesh_mesh.encoding.static import StaticEncoder
 from xmesh_mesh.judging.calibrations import shipped
-from xmesh_mesh.judging.decision import Label, opine
+from xmesh_mesh.judging.decision import Calibration, Label, opine
 
 _SETS: dict[str, Callable[[Split], list[Case]]] = {"stream": sets.stream, "hard": sets.hard}
 
@@ -83,30 +83,56 @@ def _baseline(
     return Result(judge, name, split, cases, said, median(took_ms))
 
 
+class _Trial:
+    """A judge at work: called with case after case, it keeps what it said and what that took."""
+
+    def __init__(self, space: Space, calibration: Calibration, *, asks: bool) -> None:
+        self._space = space
+        self._calibration = calibration
+        self._asks = asks
+        self._said: list[Label] = []
+        self._took_ms: list[float] = []
+        self._asked = self._tokens = 0
+
+    def __call__(self, case: Case) -> Label:
+        began = time.perf_counter()
+        found = view(case, self._space)
+        opinion = opine(found, self._calibration)
+        self._took_ms.append((time.perf_counter() - began) * 1000)
+        label = opinion.label
+        if self._asks and not opinion.sure:
+            self._asked += 1
+            near = [entry.index for entry in found.fields if entry.index >= 0]
+            self._tokens += second.tokens(case, list(dict.fromkeys(near)))
+            label = second.scripted(case)
+        self._said.append(label)
+        return label
+
+    def result(self, judge: str, name: str, split: str, cases: Sequence[Case]) -> Result:
+        """Return what came of ``cases``, which it was called with in this order."""
+        cost = median(self._took_ms)
+        return Result(judge, name, split, cases, self._said, cost, self._asked, self._tokens)
+
+
 def _judged(
     judge: str, name: str, split: Split, cases: list[Case], encoder: Encoder
 ) -> list[Result]:
-    """Return the judge's result by itself and with a second look at what it is unsure of."""
+    """Return the judge's results by itself and with a second look at what it is unsure of.
+
+    Of streams once more as a peer lives them: with a memory of what it let in itself.
+    """
     space, calibration = Space(encoder), shipped(encoder.kernel)
-    said: list[Label] = []
-    final: list[Label] = []
-    took_ms, asked, tokens = [], 0, 0
-    for case in cases:
-        began = time.perf_counter()
-        found = view(case, space)
-        opinion = opine(found, calibration)
-        took_ms.append((time.perf_counter() - began) * 1000)
-        said.append(opinion.label)
-        final.append(opinion.label if opinion.sure else second.scripted(case))
-        if not opinion.sure:
-            asked += 1
-            near = [entry.index for entry in found.fields if entry.index >= 0]
-            tokens += second.tokens(case, list(dict.fromkeys(near)))
-    cost = median(took_ms)
-    return [
-        Result(judge, name, split, cases, said, cost),
-        Result(f"{judge} + second look", name, split, cases, final, cost, asked, tokens),
-    ]
+    results = []
+    for lives in (False, True) if name == "stream" else (False,):
+        for asks in (False, True):
+            trial = _Trial(space, calibration, asks=asks)
+            heard = sets.stream(split, trial) if lives else cases
+            if not lives:
+                for case in cases:
+                    trial(case)
+            title = f"{judge}{' + second look' if asks else ''}{', as lived' if lives else ''}"
+            results.append(trial.result(title, name, split, heard))
+    return results
 
 
 def _say(text: str) -> None:

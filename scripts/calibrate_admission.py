@@ -6,7 +6,9 @@ domains), so they are no more hopeful than they should be. The held-out split is
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,8 +18,15 @@ from admission_parts.bars import Scores, choose
 from admission_parts.encoders import open_all
 from admission_parts.views import Space, view
 
-from xmesh_mesh.encoding.kernels import Encoder, Vectors
-from xmesh_mesh.judging.decision import Bars, Calibration, Scale, concern_of, novelty_of
+from xmesh_mesh.encoding.kernels import Encoder
+from xmesh_mesh.judging.decision import (
+    Bars,
+    Calibration,
+    Scale,
+    concern_of,
+    novelty_of,
+    opine,
+)
 from xmesh_mesh.judging.features import View
 from xmesh_mesh.judging.fit import Example
 from xmesh_mesh.judging.rarity import FILE, Common
@@ -28,9 +37,13 @@ LEARNT_FROM = "tests/admission (train split) and tests/relevance"
 FOLDS = 5
 # Stems of so few domains are not counted: theirs may be the domain at hand.
 RARE = 2
-# Streams are what a mesh sees; the others keep the judge from being fooled by traps and by brief
-# speakers. Openings before a peer that knows nothing have a score of their own.
-SHARES = {"stream": 1.0, "hard": 0.6, "terse": 0.1, "plain": 0.3, "alone": 0.5}
+# Streams are what a mesh sees, half of it with the past that the labels have, half as lived
+# through; the others keep the judge from being fooled by neighbours, traps and brief speakers.
+# Openings before a peer that knows nothing have a score of their own.
+SHARES = {
+    "stream": 0.5, "crowded": 0.3, "terse": 0.05, "lived": 0.85,
+    "hard": 0.6, "plain": 0.3, "alone": 0.5,
+}  # fmt: skip
 
 
 def main() -> int:
@@ -54,8 +67,12 @@ def main() -> int:
 
 def train() -> list[sets.Case]:
     return [
-        *sets.stream("train"), *sets.terse(), *sets.hard("train"), *sets.plain(), *sets.alone(),
+        *_streams(sets.labelled), *sets.hard("train"), *sets.plain(), *sets.alone(),
     ]  # fmt: skip
+
+
+def _streams(judge: sets.Judge) -> list[sets.Case]:
+    return [*sets.stream("train", judge), *sets.crowded(judge), *sets.terse(judge)]
 
 
 def common(cases: Sequence[sets.Case]) -> Common:
@@ -69,19 +86,35 @@ def common(cases: Sequence[sets.Case]) -> Common:
 
 
 def calibrate(cases: Sequence[sets.Case], encoder: Encoder) -> Calibration:
+    """Learn twice: from streams as the labels have their past, and then as a judge lives them.
+
+    A peer's memory is what it admitted itself, so one mistake makes others; who learnt only from a
+    past without mistakes would not know what to do with one.
+    """
     space = Space(encoder)
-    names = np.array([case.set_name for case in cases])
-    share = {name: SHARES[name] / (names == name).sum() for name in set(names)}
     views = [view(case, space) for case in cases]
-    examples = [
-        Example(seen.before(seen.nearest), case.label, share[case.set_name])
+    examples = _examples(cases, views)
+    folds = _folds(cases, examples)
+    scores = _scores(cases, views, folds)
+    judges = {group: choose(learnt, scores) for group, learnt in folds.items()}
+    lived = _lived(lambda case: opine(view(case, space), judges[case.group]).label)
+    examples += _examples(lived, [view(case, space) for case in lived])
+    scores = _scores(cases, views, _folds([*cases, *lived], examples))
+    return choose(_fit(examples, encoder.kernel), scores)
+
+
+def _lived(judge: sets.Judge) -> list[sets.Case]:
+    """Return the streams once more, for peers that know what ``judge`` let in. (Before anything is
+    known, ``alone`` has enough.)"""
+    return [replace(case, set_name="lived") for case in _streams(judge) if case.anchors]
+
+
+def _examples(cases: Sequence[sets.Case], views: Sequence[View]) -> list[Example]:
+    count = Counter(case.set_name for case in cases)
+    return [
+        Example(seen.before(seen.nearest), case.label, SHARES[case.set_name] / count[case.set_name])
         for case, seen in zip(cases, views, strict=True)
     ]
-    concern, novelty = _unseen(cases, views, examples)
-    labels = np.array([case.label for case in cases])
-    reply = np.array([case.thread.known for case in cases])
-    scores = Scores(concern, novelty, labels, names, reply)
-    return choose(_fit(examples, encoder.kernel), scores)
 
 
 def _fit(examples: Sequence[Example], kernel: str) -> Calibration:
@@ -94,21 +127,33 @@ def _fit(examples: Sequence[Example], kernel: str) -> Calibration:
     return Calibration(kernel, LEARNT_FROM, alone, concern, novelty)
 
 
-def _unseen(
-    cases: Sequence[sets.Case], views: Sequence[View], examples: Sequence[Example]
-) -> tuple[Vectors, Vectors]:
-    """Return both scores of every case, each from a fit without its domain."""
+def _folds(cases: Sequence[sets.Case], examples: Sequence[Example]) -> dict[str, Calibration]:
+    """Return for each group (domain or task) what was learnt without it."""
     groups = list(dict.fromkeys(case.group for case in cases))
-    concern, novelty = np.zeros(len(cases)), np.zeros(len(cases))
+    found: dict[str, Calibration] = {}
     for fold in range(FOLDS):
-        out = set(groups[fold::FOLDS])
+        out = groups[fold::FOLDS]
         kept = [e for case, e in zip(cases, examples, strict=True) if case.group not in out]
-        learnt = _fit(kept, "fold")
-        for index, case in enumerate(cases):
-            if case.group in out:
-                concern[index] = concern_of(examples[index].values, learnt)
-                novelty[index], _ = novelty_of(views[index], learnt)
-    return concern, novelty
+        found |= dict.fromkeys(out, _fit(kept, "fold"))
+    return found
+
+
+def _scores(
+    cases: Sequence[sets.Case], views: Sequence[View], folds: Mapping[str, Calibration]
+) -> Scores:
+    """Return both scores of every case, each as one judges that has not seen its domain."""
+    judged = [
+        (
+            concern_of(seen.before(seen.nearest), folds[case.group]),
+            0.0 if seen.repeats else novelty_of(seen, folds[case.group])[0],
+        )
+        for case, seen in zip(cases, views, strict=True)
+    ]
+    concern, novelty = np.array(judged).T
+    labels = np.array([case.label for case in cases])
+    names = np.array([case.set_name for case in cases])
+    reply = np.array([case.thread.known for case in cases])
+    return Scores(concern, novelty, labels, names, reply)
 
 
 if __name__ == "__main__":

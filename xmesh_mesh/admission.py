@@ -8,7 +8,7 @@ calibration of that encoder's kernel what that means (``judging``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from xmesh_mesh import svaf
@@ -16,16 +16,9 @@ from xmesh_mesh.encoder import ngram
 from xmesh_mesh.encoding.kernels import NGRAM, Encoder, EncoderAway
 from xmesh_mesh.judging.calibrations import shipped
 from xmesh_mesh.judging.decision import Calibration, Label, Opinion, opine
-from xmesh_mesh.judging.features import (
-    Anchor,
-    FieldView,
-    Message,
-    Peer,
-    Standing,
-    Thread,
-    View,
-    look,
-)
+from xmesh_mesh.judging.features import View, look
+from xmesh_mesh.judging.likeness import FieldView
+from xmesh_mesh.judging.situation import Anchor, Message, Peer, Standing, Thread
 from xmesh_mesh.record import Record
 from xmesh_mesh.relevance import words_with
 
@@ -64,8 +57,8 @@ class Surroundings:
     """What the peer holds against it.
 
     ``name``: the peer's own. ``anchors``: newest admitted and own records, newest first, for the
-    reference. ``thread``: the records of the thread that one of the candidate's parents belongs
-    to, empty for a first message. ``known``: what else stands for what the peer knows and cares
+    reference. ``thread``: what is known of the thread that one of the candidate's parents belongs
+    to, nothing for a first message. ``known``: what else stands for what the peer knows and cares
     for, bounded. ``standing``: what the author's newest records were to this peer.
     ``answers_own``: it replies to a record of the peer's own; ``answers_foreign``: only to records
     that were foreign to it.
@@ -74,7 +67,7 @@ class Surroundings:
     charter: str
     weights: Mapping[str, float]
     anchors: Sequence[Record]
-    thread: Sequence[Record]
+    thread: Sequence[Anchor]
     known: Sequence[Anchor] = ()
     name: str = ""
     standing: Standing = field(default_factory=Standing)
@@ -184,23 +177,19 @@ judge = Judge()
 """The judge that needs nothing."""
 
 
-def anchor_of(record: Record, *, thread: bool = False, parent: bool = False) -> Anchor:
-    return Anchor(record.key, record.spoken(), thread, parent, record.created_by)
+def anchor_of(record: Record, *, thread: bool = False, answered: bool = False) -> Anchor:
+    return Anchor(record.key, record.spoken(), thread, author=record.created_by, answered=answered)
 
 
 def _known(record: Record, surroundings: Surroundings) -> list[Anchor]:
     """Return the anchors that say anything, each once: the thread's first."""
-    parents = record.all_parents()
-    found = [
-        *(anchor_of(r, thread=True, parent=r.key in parents) for r in surroundings.thread),
-        *surroundings.known,
-        *(anchor_of(r, parent=r.key in parents) for r in surroundings.anchors),
-    ]
+    newest = map(anchor_of, surroundings.anchors)
     once: dict[str, Anchor] = {}
-    for anchor in found:
+    for anchor in (*surroundings.thread, *surroundings.known, *newest):
         if anchor.texts:
             once.setdefault(anchor.name, anchor)
-    return list(once.values())
+    parents = record.all_parents()
+    return [replace(one, parent=True) if one.name in parents else one for one in once.values()]
 
 
 _DECISIONS: Mapping[Label, Decision] = {

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from xmesh_mesh import admission
 from xmesh_mesh.admission import Surroundings
-from xmesh_mesh.judging.features import Anchor
+from xmesh_mesh.judging.situation import Anchor
 from xmesh_mesh.memory import Memory
+from xmesh_mesh.memory_admission import EMITTED
 from xmesh_mesh.record import Record, decode
 
 __all__ = ["THREAD_VIEW", "Anchors"]
@@ -44,29 +45,34 @@ class Anchors:
             else []
         )
         newest = self._newest(self._memory.anchor_rows())
-        parents = record.all_parents()
         return Surroundings(
             charter=charter,
             weights=weights,
             name=name,
             anchors=[one for one, _ in newest[: admission.ANCHORS]],
-            thread=[one.record for one in inside if one.record and one.key != self._without],
-            known=[
-                replace(anchor, parent=True) if anchor.name in parents else anchor
-                for _, anchor in newest
+            thread=[
+                admission.anchor_of(one.record, thread=True, answered=one.outcome == EMITTED)
+                for one in inside
+                if one.record and one.key != self._without
             ],
+            known=[anchor for _, anchor in newest],
             standing=self._memory.standing(author),
             answers_own=any(entry.own for entry in known),
             answers_foreign=bool(known)
             and all(entry.verdict == "rejected" and not entry.admitted for entry in known),
         )
 
-    def _newest(self, numbers: list[int]) -> list[tuple[Record, Anchor]]:
-        missing = [n for n in numbers if n not in self._held]
+    def _newest(self, rows: Mapping[int, bool]) -> list[tuple[Record, Anchor]]:
+        """Return the records under these numbers, as anchors too; the values say: answered?"""
+        missing = [n for n in rows if n not in self._held]
         for n, wire in self._memory.wires(missing).items() if missing else ():
             record = decode(wire)
             self._held[n] = record, admission.anchor_of(record)
-        held = (self._held[n] for n in numbers if n in self._held)
+        for n, answered in rows.items():
+            if answered and n in self._held and not self._held[n][1].answered:
+                record, anchor = self._held[n]
+                self._held[n] = record, replace(anchor, answered=True)
+        held = (self._held[n] for n in rows if n in self._held)
         found = [one for one in held if one[1].name != self._without]
         while len(self._held) > _KEPT:
             self._held.popitem(last=False)

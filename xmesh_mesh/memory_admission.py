@@ -7,7 +7,7 @@ remembered. Part of ``Memory``.
 from dataclasses import dataclass
 from typing import Any
 
-from xmesh_mesh.judging.features import Standing
+from xmesh_mesh.judging.situation import Standing
 from xmesh_mesh.memory_rows import Judgement
 from xmesh_mesh.sqlite_file import SqliteFile
 
@@ -18,12 +18,20 @@ AUTHORS_NEWEST = 20
 KEEP_QUESTIONS = 1_000
 KEEP_JUDGED = 5_000
 
+# The outcome of a wake in which the peer spoke.
+EMITTED = "emitted"
+
+_ANSWERED = "EXISTS(SELECT 1 FROM wakes w WHERE w.n = r.n AND w.outcome = 'emitted')"
 _ANCHORS = f"""
-SELECT n FROM (SELECT n FROM records WHERE admitted ORDER BY n DESC LIMIT {NEWEST})
-UNION SELECT n FROM (SELECT n FROM records WHERE own ORDER BY n DESC LIMIT {OWN})
-UNION SELECT n FROM
-  (SELECT n FROM wakes WHERE outcome = 'emitted' ORDER BY n DESC LIMIT {ANSWERED})
-ORDER BY n DESC"""  # noqa: S608 - the limits are this module's own
+SELECT n, {_ANSWERED} FROM (
+  SELECT n FROM (SELECT n FROM records WHERE admitted ORDER BY n DESC LIMIT {NEWEST})
+  UNION SELECT n FROM (SELECT n FROM records WHERE own ORDER BY n DESC LIMIT {OWN})
+  UNION SELECT n FROM
+    (SELECT n FROM wakes WHERE outcome = 'emitted' ORDER BY n DESC LIMIT {ANSWERED})
+) r ORDER BY n DESC"""  # noqa: S608 - this module's own
+_STANDING = f"""
+SELECT verdict, {_ANSWERED} FROM records r WHERE author = ? ORDER BY n DESC LIMIT {AUTHORS_NEWEST}
+"""  # noqa: S608 - this module's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +63,10 @@ class CallCosts:
 class AdmissionMemory(SqliteFile):
     """Every method raises StoreError where the file cannot be read or written."""
 
-    def anchor_rows(self) -> list[int]:
-        """Return the numbers of the records to judge by: newest, own, answered; newest first."""
-        return [row[0] for row in self._all(_ANCHORS)]
+    def anchor_rows(self) -> dict[int, bool]:
+        """Return the numbers of the records to judge by (newest, own, answered), newest first,
+        each with whether it was answered."""
+        return {row[0]: bool(row[1]) for row in self._all(_ANCHORS)}
 
     def wires(self, numbers: list[int]) -> dict[int, bytes]:
         """Return the records under these numbers, as they came; without those that lost words."""
@@ -70,13 +79,14 @@ class AdmissionMemory(SqliteFile):
 
     def standing(self, author: str) -> Standing:
         """Return what the newest records of ``author`` were to this node."""
-        rows = self._all(
-            "SELECT verdict FROM records WHERE author = ? ORDER BY n DESC LIMIT ?",
-            author, AUTHORS_NEWEST,
-        )  # fmt: skip
+        rows = self._all(_STANDING, author)
         verdicts = [row[0] for row in rows]
-        news = sum(verdict in {"aligned", "guarded"} for verdict in verdicts)
-        return Standing(news, verdicts.count("redundant"), verdicts.count("rejected"))
+        return Standing(
+            news=sum(verdict in {"aligned", "guarded"} for verdict in verdicts),
+            repeats=verdicts.count("redundant"),
+            foreign=verdicts.count("rejected"),
+            answered=sum(bool(row[1]) for row in rows),
+        )
 
     # How it was judged
 

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from xmesh_mesh.encoding.kernels import Vectors
 from xmesh_mesh.judging.decision import Bars, Calibration
 
-# Shares that should wake; and the share of hard cases that should be judged right.
-WANTED = {"relevant": 0.95, "redundant": 0.25, "foreign": 0.05}
+# Shares that should wake; and the share of hard cases that should be judged right. A little more of
+# the relevant than is promised (0.95, and 0.85 of the hard): half of all unseen sets do worse.
+WANTED = {"relevant": 0.955, "redundant": 0.25, "foreign": 0.05}
 HARD_WANTED = {"relevant": 0.86, "right": 0.6}
 # How much it counts that a share falls short: a relevant message slept through costs more than a
 # call in vain.

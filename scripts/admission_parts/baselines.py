@@ -16,7 +16,7 @@ from xmesh_mesh import svaf
 from xmesh_mesh.encoder import ngram
 from xmesh_mesh.judging.cues import cues
 from xmesh_mesh.judging.decision import Label
-from xmesh_mesh.judging.features import whole
+from xmesh_mesh.judging.situation import whole
 
 Measures = tuple[float, float]
 """How near the message is to the charter and memory together, and to the nearest memory."""

@@ -1,25 +1,24 @@
 """The labelled sets as the judge meets them: cases, each with what one peer knew at that moment."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
+from xmesh_mesh.anchors import THREAD_VIEW
 from xmesh_mesh.judging.decision import Label
-from xmesh_mesh.judging.features import Anchor, Message, Standing, Thread
+from xmesh_mesh.judging.situation import Anchor, Message, Standing, Thread
+from xmesh_mesh.memory_admission import ANSWERED, AUTHORS_NEWEST, NEWEST, OWN
 from xmesh_mesh.record import FIELDS
 from xmesh_peer.config import load
 
 SETS = Path(__file__).resolve().parents[2] / "tests" / "admission"
 
 Split = Literal["train", "held-out"]
-SetName = Literal["stream", "terse", "hard", "plain", "alone"]
+SetName = Literal["stream", "crowded", "terse", "lived", "hard", "plain", "alone"]
 
-# As many as a node gathers (``anchors``).
-_NEWEST = 24
-_THREAD = 20
-_AUTHORS = 20
+_OF_STREAMS: tuple[SetName, ...] = ("stream", "crowded", "terse")
 _OPENINGS = 10
 
 
@@ -38,6 +37,14 @@ class Case:
     message: Message
     anchors: tuple[Anchor, ...] = ()
     thread: Thread = field(default_factory=Thread)
+
+
+Judge: TypeAlias = Callable[[Case], Label]
+
+
+def labelled(case: Case) -> Label:
+    """Judge as the labels have it."""
+    return case.label
 
 
 def spoken(texts: Mapping[str, str]) -> dict[str, str]:
@@ -67,21 +74,32 @@ def _hard_case(row: Mapping[str, Any]) -> Case:
     )
 
 
-def stream(split: Split) -> list[Case]:
-    return _streams("stream", split)
+def stream(split: Split, judge: Judge = labelled) -> list[Case]:
+    """Return what each peer of a stream hears, in order, each with what it knows by then.
+
+    That is what ``judge`` found relevant among all it heard before: its mistakes stay with it.
+    """
+    return _streams("stream", split, judge)
 
 
-def terse() -> list[Case]:
+def crowded(judge: Judge = labelled) -> list[Case]:
+    """The streams in which neighbours talk in the task's words, and who matters in words of his
+    own; train only."""
+    return _streams("crowded", "train", judge)
+
+
+def terse(judge: Judge = labelled) -> list[Case]:
     """The streams in which everybody is brief and strangers borrow the task's words; train only."""
-    return _streams("terse", "train")
+    return _streams("terse", "train", judge)
 
 
 def alone() -> list[Case]:
     """What a peer hears before it knows anything: its task, and others' openings; train only."""
     cases: list[Case] = []
-    for head, messages in (*_read("stream", "train"), *_read("terse", "train")):
-        for peer in head["peers"]:
-            cases += _openings(peer, messages, head["task"])
+    for name in _OF_STREAMS:
+        for head, messages in _read(name, "train"):
+            for peer in head["peers"]:
+                cases += _openings(peer, messages, head["task"])
     return cases
 
 
@@ -92,11 +110,11 @@ def _read(name: SetName, split: Split) -> Iterator[tuple[dict[str, Any], list[di
             yield head, messages
 
 
-def _streams(name: SetName, split: Split) -> list[Case]:
+def _streams(name: SetName, split: Split, judge: Judge) -> list[Case]:
     cases: list[Case] = []
     for head, messages in _read(name, split):
         for peer in head["peers"]:
-            cases += _before(name, peer, messages, head["task"])
+            cases += _heard(name, peer, messages, head["task"], judge)
     return cases
 
 
@@ -117,29 +135,32 @@ class _Memory:
 
     texts: dict[str, dict[str, str]] = field(default_factory=dict)
     was: dict[str, Label] = field(default_factory=dict)
-    own: set[str] = field(default_factory=set)
+    own: list[str] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
     author: dict[str, str] = field(default_factory=dict)
     thread: dict[str, str] = field(default_factory=dict)
-    said: dict[str, list[Label]] = field(default_factory=dict)
 
     def standing(self, author: str) -> Standing:
-        newest = self.said.get(author, [])[-_AUTHORS:]
-        return Standing(*(newest.count(label) for label in ("relevant", "redundant", "foreign")))
+        newest = [key for key, said_by in self.author.items() if said_by == author][
+            -AUTHORS_NEWEST:
+        ]
+        was = [self.was[key] for key in newest]
+        counts = [was.count(label) for label in ("relevant", "redundant", "foreign")]
+        return Standing(*counts, answered=sum(key in self.answered for key in newest))
 
     def keep(self, row: Mapping[str, Any], label: Label, *, own: bool) -> None:
-        key = row["id"]
+        key, parents = row["id"], row["parents"]
         self.texts[key], self.was[key] = spoken(row["message"]), label
         self.author[key] = row["from"]
-        self.thread[key] = next((self.thread[p] for p in row["parents"] if p in self.thread), key)
+        self.thread[key] = next((self.thread[p] for p in parents if p in self.thread), key)
         if own:
-            self.own.add(key)
-        else:
-            self.said.setdefault(row["from"], []).append(label)
+            self.own.append(key)
+            self.answered += [p for p in parents if p in self.was and p not in self.own]
 
     def inside(self, parents: Sequence[str]) -> list[str]:
         """Return what it knows of the thread that a reply to ``parents`` belongs to."""
         thread = next((self.thread[key] for key in parents if key in self.thread), None)
-        return [key for key in self._known() if self.thread[key] == thread][-_THREAD:]
+        return [key for key in self._known() if self.thread[key] == thread][-THREAD_VIEW:]
 
     def place(self, parents: Sequence[str]) -> Thread:
         heard = [key for key in parents if key in self.was]
@@ -151,15 +172,27 @@ class _Memory:
 
     def anchors(self, parents: Sequence[str]) -> Iterator[Anchor]:
         inside = self.inside(parents)
-        for key in dict.fromkeys([*inside, *self._known()[-_NEWEST:]]):
-            yield Anchor(key, self.texts[key], key in inside, key in parents, self.author[key])
+        chosen = [*self._known()[-NEWEST:], *self.own[-OWN:], *self.answered[-ANSWERED:]]
+        for key in dict.fromkeys([*inside, *chosen]):
+            yield Anchor(
+                name=key,
+                texts=self.texts[key],
+                thread=key in inside,
+                parent=key in parents,
+                author=self.author[key],
+                answered=key in self.answered,
+            )
 
     def _known(self) -> list[str]:
         return [key for key, label in self.was.items() if label == "relevant"]
 
 
-def _before(
-    name: SetName, peer: Mapping[str, Any], messages: list[dict[str, Any]], task: str
+def _heard(
+    name: SetName,
+    peer: Mapping[str, Any],
+    messages: list[dict[str, Any]],
+    task: str,
+    judge: Judge,
 ) -> Iterator[Case]:
     memory = _Memory()
     for row in messages:
@@ -167,16 +200,16 @@ def _before(
         if author == peer["name"]:
             memory.keep(row, "relevant", own=True)
             continue
-        label: Label = row["label"][peer["name"]]
         place = memory.place(parents)
-        case = _case(name, "reply" if place.known else "first", row, peer, task)
-        yield replace(
-            case,
-            message=replace(case.message, standing=memory.standing(author)),
+        plain = _case(name, "reply" if place.known else "first", row, peer, task)
+        case = replace(
+            plain,
+            message=replace(plain.message, standing=memory.standing(author)),
             anchors=tuple(memory.anchors(parents)),
             thread=place,
         )
-        memory.keep(row, label, own=False)
+        yield case
+        memory.keep(row, judge(case), own=False)
 
 
 def _case(

@@ -6,11 +6,12 @@ import numpy as np
 from admission_parts.sets import Case
 
 from xmesh_mesh.encoding.kernels import Encoder, Vectors
-from xmesh_mesh.judging.features import Peer, View, look
+from xmesh_mesh.judging.features import View, look
+from xmesh_mesh.judging.situation import Peer
 
 
 class Space:
-    """An encoder that remembers; see ``features.Space``."""
+    """An encoder that remembers; see ``situation.Space``."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder

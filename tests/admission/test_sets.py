@@ -32,8 +32,9 @@ TRAIN = _lines(HERE / "hard-train.jsonl")
 HELD_OUT = _lines(HERE / "hard-held-out.jsonl")
 CASES = [*TRAIN, *HELD_OUT]
 REAL = [_lines(path) for path in sorted((HERE / "stream").glob("*.jsonl"))]
+CROWDED = [_lines(path) for path in sorted((HERE / "crowded").glob("*.jsonl"))]
 TERSE = [_lines(path) for path in sorted((HERE / "terse").glob("*.jsonl"))]
-STREAMS = [*REAL, *TERSE]
+STREAMS = [*REAL, *CROWDED, *TERSE]
 HEADS = [stream[0] for stream in STREAMS]
 MESSAGES = [message for stream in STREAMS for message in stream[1:]]
 
@@ -218,7 +219,7 @@ def test_every_stream_has_three_peers_and_messages_of_the_documented_form() -> N
 def test_there_are_enough_tasks_and_messages_and_no_domain_is_in_both_splits() -> None:
     splits = Counter(head["split"] for head, *_ in REAL)
     assert min(splits["train"], splits["held-out"]) >= 5
-    assert {head["split"] for head, *_ in TERSE} == {"train"}
+    assert {head["split"] for head, *_ in (*CROWDED, *TERSE)} == {"train"}
     train, held_out = (
         {head["domain"] for head in HEADS if head["split"] == split}
         for split in ("train", "held-out")

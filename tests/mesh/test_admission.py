@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xmesh_mesh import admission, svaf
-from xmesh_mesh.admission import Candidate, Judge, Surroundings, Verdict
+from xmesh_mesh.admission import Candidate, Judge, Surroundings, Verdict, anchor_of
 from xmesh_mesh.encoder import ngram
 from xmesh_mesh.encoding.kernels import KERNEL_NGRAM, KERNEL_STATIC, EncoderAway, Vectors
 from xmesh_mesh.encoding.static import StaticEncoder
-from xmesh_mesh.judging.features import Anchor, Standing
+from xmesh_mesh.judging.situation import Anchor, Standing
 from xmesh_mesh.record import FIELDS, Record
 
 AUTHOR = Author("writer-01")
@@ -38,12 +38,20 @@ def verdict(
     judge: Judge = JUDGE,
     **more: Any,
 ) -> Verdict:
-    held = Surroundings(charter, weights or {}, anchors, thread, **more)
+    inside = [anchor_of(one, thread=True) for one in thread]
+    held = Surroundings(charter, weights or {}, anchors, inside, **more)
     return judge(Candidate(record, 0.0, directed), held)
 
 
 TASK = says(
     {"focus": "rate-limit the login endpoint", "intent": "draft a specification, review it"}
+)
+DISCUSSED = (
+    {"focus": "draft of the limits", "intent": "five wrong passwords, then the address waits"},
+    {"issue": "the draft says nothing of users behind one proxy"},
+    {"intent": "count by address and account, and answer 429 with Retry-After"},
+    {"commitment": "tests for the boundary at the fifth attempt come tomorrow"},
+    {"issue": "a locked account tells an attacker that it exists"},
 )
 FOREIGN = {"focus": "bake sourdough bread on sunday", "mood": "hungry"}
 
@@ -106,9 +114,17 @@ def test_being_a_reply_in_a_known_thread_speaks_for_a_message_and_is_not_enough(
     assert inside.admitted
     assert inside.affinity > outside.affinity
     assert "in a thread that this peer knows" in inside.reasons
-    aside = says("has anybody seen the blue trolley of the canteen?", parents=[TASK.key])
-    stranger = Standing(foreign=9)
-    assert not verdict(aside, anchors=(TASK,), thread=(TASK,), standing=stranger).admitted
+    thread = (TASK, *map(says, DISCUSSED))
+    leave = "my sister's wedding is on Saturday, so I leave at noon"
+    lunch = {
+        "focus": "Lunch",
+        "intent": "There is soup in the kitchen, help yourselves before two.",
+    }
+    for aside in (leave, lunch):
+        private = says(aside, parents=[thread[-1].key])
+        assert not verdict(private, anchors=thread[-5:], thread=thread).admitted
+    more = says("answer 429 and say when to come back", parents=[thread[-1].key])
+    assert verdict(more, anchors=thread[-5:], thread=thread).admitted
 
 
 def test_who_was_foreign_before_and_answers_what_was_foreign_is_likelier_foreign() -> None:

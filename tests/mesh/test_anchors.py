@@ -31,6 +31,24 @@ def test_own_and_answered_records_stay_anchors_when_many_newer_ones_come(tmp_pat
         assert found.standing.news > 0
 
 
+def test_what_the_peer_spoke_because_of_is_marked_as_answered(tmp_path: Path) -> None:
+    with node(tmp_path, WRITER) as me:
+        asked, other = WRITER.says("a question"), WRITER.says("other news")
+        for record in (asked, other):
+            store(me.memory, record, wakes=True)
+        reply = WRITER.says("and another", parents=[asked.key])
+        anchors = Anchors(me.memory)
+        before = anchors.around(reply, "somebody", "me", "", {})
+        assert before.standing.answered == 0
+        assert not any(anchor.answered for anchor in (*before.known, *before.thread))
+        me.memory.finish_wake(assertion_id(asked), "emitted", "", now_ms=NOW)
+        me.memory.finish_wake(assertion_id(other), "declined", "", now_ms=NOW)
+        after = anchors.around(reply, "somebody", "me", "", {})
+        assert after.standing.answered == 1
+        assert {anchor.name for anchor in after.known if anchor.answered} == {asked.key}
+        assert [anchor.answered for anchor in after.thread] == [True]
+
+
 def test_rejected_records_are_no_anchors(tmp_path: Path) -> None:
     with node(tmp_path, WRITER) as me:
         deliver(me, WRITER, WRITER.says("bake sourdough bread on sunday"))

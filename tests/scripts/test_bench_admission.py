@@ -48,6 +48,16 @@ def test_the_default_judge_is_right_more_often_than_every_baseline(
     assert all(own > figures[name, baseline]["accuracy"] for baseline in BASELINES)
 
 
+def test_streams_are_judged_as_a_peer_lives_them_too(
+    figures: dict[tuple[str, str], dict[str, Any]],
+) -> None:
+    for judge in ("static", "static + second look"):
+        lived, told = figures["stream", f"{judge}, as lived"], figures["stream", judge]
+        assert lived["cases"] == told["cases"]
+        assert lived["confusion"] != told["confusion"]
+        assert lived["accuracy"] > 0.85
+
+
 @pytest.mark.parametrize("name", ["stream", "hard"])
 def test_a_second_look_saves_calls_and_is_right_in_four_of_five(
     name: str, figures: dict[tuple[str, str], dict[str, Any]]
