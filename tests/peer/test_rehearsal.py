@@ -401,14 +401,14 @@ def triad(tmp_path: Path) -> Iterator[Triad]:
 
 
 TASKS = {
+    "school": {"focus": "Write a draft of a lesson on fractions for ten-year-olds. Include a game,"
+               " and a short test at the end."},
     "code": {"focus": "rate-limit /api/login", "intent": "draft a spec, review it, add tests"},
     "law": {"focus": "draft a lease for the workshop in Elm Street, with rent and repairs"},
     "kitchen": {
         "focus": "draft the autumn menu",
         "intent": "three courses with pumpkin; one course without nuts; a price for each course",
     },
-    "school": {"focus": "Write a draft of a lesson on fractions for ten-year-olds. Include a game,"
-               " and a short test at the end."},
     "garden": {"focus": "draft the design of a bed of roses that flowers from May to October",
                "motivation": "the park opens in spring"},
 }  # fmt: skip
