@@ -141,9 +141,8 @@ class _Memory:
     thread: dict[str, str] = field(default_factory=dict)
 
     def standing(self, author: str) -> Standing:
-        newest = [key for key, said_by in self.author.items() if said_by == author][
-            -AUTHORS_NEWEST:
-        ]
+        heard = [key for key, said_by in self.author.items() if said_by == author]
+        newest = heard[-AUTHORS_NEWEST:]
         was = [self.was[key] for key in newest]
         counts = [was.count(label) for label in ("relevant", "redundant", "foreign")]
         return Standing(*counts, answered=sum(key in self.answered for key in newest))

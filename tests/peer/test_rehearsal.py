@@ -4,7 +4,7 @@ import inspect
 import re
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -377,14 +377,20 @@ class Triad:
 
 @pytest.fixture
 def triad(tmp_path: Path) -> Iterator[Triad]:
+    with assembled(tmp_path) as triad:
+        yield triad
+
+
+@contextmanager
+def assembled(path: Path) -> Iterator[Triad]:
     boss = Author("boss")
     with ExitStack() as stack:
         nodes = {}
         for name, role in TRIAD.items():
             settings = config.load(CONFIGS / f"{name}.toml")
             assert settings.identity.role == role
-            place = tmp_path / name
-            place.mkdir()
+            place = path / name
+            place.mkdir(parents=True)
             nodes[name] = stack.enter_context(
                 node(
                     place,
@@ -401,14 +407,14 @@ def triad(tmp_path: Path) -> Iterator[Triad]:
 
 
 TASKS = {
-    "school": {"focus": "Write a draft of a lesson on fractions for ten-year-olds. Include a game,"
-               " and a short test at the end."},
     "code": {"focus": "rate-limit /api/login", "intent": "draft a spec, review it, add tests"},
     "law": {"focus": "draft a lease for the workshop in Elm Street, with rent and repairs"},
     "kitchen": {
         "focus": "draft the autumn menu",
         "intent": "three courses with pumpkin; one course without nuts; a price for each course",
     },
+    "school": {"focus": "Write a draft of a lesson on fractions for ten-year-olds. Include a game,"
+               " and a short test at the end."},
     "garden": {"focus": "draft the design of a bed of roses that flowers from May to October",
                "motivation": "the park opens in spring"},
 }  # fmt: skip
@@ -437,14 +443,14 @@ async def test_a_task_of_any_trade_is_drafted_reviewed_tested_and_closed_in_few_
         assert len(made.memory.in_thread(triad.said[0].key)) == len(triad.said)
 
 
-async def test_conversations_are_made_of_the_words_of_their_tasks(triad: Triad) -> None:
+async def test_conversations_are_made_of_the_words_of_their_tasks(tmp_path: Path) -> None:
     own_words: dict[str, set[str]] = {}
     for trade, texts in TASKS.items():
-        before = len(triad.said)
-        triad.publish(triad.boss.says(texts), triad.boss.node_id)
-        await triad.rest()
+        with assembled(tmp_path / trade) as triad:
+            triad.publish(triad.boss.says(texts), triad.boss.node_id)
+            await triad.rest()
         task = terms(" ".join(texts.values()))
-        answers = triad.said[before + 1 :]
+        answers = triad.said[1:]
         assert len(answers) >= 4, trade
         for record in answers:
             assert terms(" ".join(record.spoken().values())) & task
