@@ -55,9 +55,12 @@ def node(directory: Path, name: str) -> Iterator[Node]:
 
 
 def short_texts() -> dict[str, str]:
-    """Return what a person types: it concerns every peer of the bench, and is never the same."""
+    """Return what a person types: it concerns every peer of the bench, and is never the same.
+
+    Its number makes it new beyond doubt; words without any meaning may pass for a restatement.
+    """
     return {
-        "focus": f"draft the specification of endpoint {words(4)}",
+        "focus": f"draft the specification of endpoint {random.randrange(10**9)}",
         "intent": f"review the design and the code of {words(4)}",
     }
 

@@ -91,7 +91,7 @@ def _answer(model: str, number: int) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": "nothing to add"}
     if model != SILENT:
         said = {
-            "focus": f"specification of endpoint {words(6)}",
+            "focus": f"specification of endpoint {number}",
             "commitment": f"code and tests of {words(6)}",
         }
         function = {"name": "emit_cmb", "arguments": json.dumps(said)}
