@@ -145,8 +145,8 @@ def test_the_shipped_scores_read_what_they_should_and_their_bands_lie_around_bar
 ) -> None:
     calibration = shipped(kernel)
     assert calibration.kernel == kernel
-    assert set(calibration.concern.trees.names) <= set(OF_CONCERN)
-    assert set(calibration.novelty.trees.names) <= set(OF_NOVELTY)
+    assert calibration.concern.trees.names == list(OF_CONCERN)
+    assert calibration.novelty.trees.names == list(OF_NOVELTY)
     assert not any(name.startswith(("memory", "near")) for name in calibration.alone.trees.names)
     for scale in (calibration.alone, calibration.concern, calibration.novelty):
         for bars in (scale.first, scale.reply):
